@@ -177,7 +177,7 @@ class Truth:
 
     effect: Effect
     cause: Cause
-    faithful: bool
+    faithful: bool | None
     silent: bool
     loss_changed: bool
     parameters: tuple[ParameterTruth, ...]

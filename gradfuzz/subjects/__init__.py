@@ -16,6 +16,7 @@ from gradfuzz.registry import Registry, near_miss
 if TYPE_CHECKING:
     from gradfuzz.subjects.case import Case
 
+
 @dataclass(frozen=True)
 class Provider:
     """names: what it can build, without building it and without importing torch. build: ``build(target, seed, input_shape)`` gives a case,
@@ -67,4 +68,6 @@ def resolve(name: str, input_shape: tuple[int, ...] | None = None) -> Subject:
     if found:
         raise BadInput(f"'{name}' is ambiguous: write {' or '.join(found)}")
     known = [n for p in providers.values() for n in p.names()]
-    raise BadInput(f"there is no model '{name}'.{near_miss(name, known)} See `gradfuzz list subjects`, or name your own as path/to/file.py:function")
+    raise BadInput(
+        f"there is no model '{name}'.{near_miss(name, known)} See `gradfuzz list subjects`, or name your own as path/to/file.py:function"
+    )

@@ -20,7 +20,8 @@ class Case:
     """One correct training case.
 
     model: the module under training, in the mode (train or eval) in which it is to be judged.
-    batch: ``(inputs, target)``; inputs is a tuple (positional) or a mapping (keywords) for ``model``; target is whatever ``loss_fn`` takes, or None.
+    batch: ``(inputs, target)``; inputs is a tuple (positional) or a mapping (keywords) for ``model``; a lone tensor becomes a tuple of one;
+        target is whatever ``loss_fn`` takes, or None.
     loss_fn: ``loss_fn(output, target)`` gives a scalar.
     make_optimizer: takes the trainable parameters; SGD with learning rate 0.01 unless given.
     trainable: names of the parameters that the author wants trained; those with ``requires_grad`` unless given.
@@ -45,11 +46,12 @@ class Case:
         unknown = sorted(set(self.trainable) - set(names))
         if unknown:
             raise BadInput(f"the case wants '{unknown[0]}' trained, but the model has no such parameter")
+        self.batch = _wrapped(self.batch)
 
     def batches(self, count: int, seed: int = 0) -> list[Batch]:
         """The first batch and ``count - 1`` further ones, the same ones for the same seed."""
         further = self.make_batch or (lambda k: _like(self.batch, seed * 1000 + k))
-        return [self.batch, *(further(k) for k in range(1, count))]
+        return [self.batch, *(_wrapped(further(k)) for k in range(1, count))]
 
 
 class Objective(nn.Module):
@@ -85,8 +87,15 @@ def random_target(output: Any) -> Any:
     if not _learnable(output):
         raise BadInput(f"the model returns {type(output).__name__}, and gradfuzz knows no loss for it: return (model, batch, loss_fn)")
     if output.dim() == 2 and output.shape[1] >= 2:
-        return torch.randint(0, output.shape[1], (output.shape[0],))
-    return torch.randn(output.shape, dtype=output.dtype)
+        return torch.randint(0, output.shape[1], (output.shape[0],)).to(output.device)
+    return torch.randn(output.shape, dtype=output.dtype).to(output.device)
+
+
+def _wrapped(batch: Any) -> Batch:
+    """A lone input tensor as a tuple of one: ``model(*tensor)`` would hand over its rows."""
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        raise BadInput(f"the batch of a case is a {type(batch).__name__}: give (inputs, target), the target None where the loss takes none")
+    return ((batch[0],) if isinstance(batch[0], Tensor) else batch[0], batch[1])
 
 
 def _learnable(value: Any) -> bool:

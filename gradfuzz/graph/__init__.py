@@ -1,0 +1,1 @@
+"""The objective as a straight line of instructions: traced, gated, enumerated."""

@@ -1,0 +1,122 @@
+"""Make every in-place call out of place, so that all dataflow is visible in the arguments.
+
+``relu_(x)`` becomes ``relu(x)`` and later uses of ``x`` read the result; a write into a slice of ``x`` becomes ``slice_scatter``. What cannot
+be expressed so is refused: a structural answer about a program with hidden writes would lie. The baseline gate then compares with eager.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from gradfuzz.errors import Refused
+from gradfuzz.graph.program import Instruction, Ref, substitute
+
+aten = torch.ops.aten
+SCATTER = {"select": aten.select_scatter.default, "slice": aten.slice_scatter.default}
+RENAMED = {("bernoulli", "float"): aten.bernoulli.p, ("normal", "default"): aten.normal_functional.default}
+
+
+class OutOfPlace:
+    """Runs an in-place operator that has no functional twin on a copy of its first argument."""
+
+    def __init__(self, target: Callable[..., Any]) -> None:
+        self.target = target
+        self.__name__ = f"{getattr(target, '__name__', target)}_on_a_copy"
+
+    def __call__(self, first: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        return self.target(first.clone(), *args, **kwargs)
+
+
+def writes_in_place(target: Any) -> bool:
+    """Whether an aten operator writes into its first argument and returns it (``add_``); BatchNorm's statistics do not count."""
+    if not isinstance(target, torch._ops.OpOverload):
+        return False
+    first = target._schema.arguments[0] if target._schema.arguments else None
+    return bool(first and first.alias_info and first.alias_info.is_write and target._schema.name.endswith("_"))
+
+
+def functional(target: torch._ops.OpOverload) -> Callable[..., Any]:
+    """The out-of-place twin of ``add_.Tensor``: ``add.Tensor``."""
+    name, overload = target._schema.name.split("::")[1].rstrip("_"), target._overloadname
+    if (name, overload) in RENAMED:
+        return RENAMED[name, overload]
+    packet = getattr(aten, name, None)
+    return getattr(packet, overload) if packet is not None and overload in packet.overloads() else OutOfPlace(target)
+
+
+def is_view(instruction: Instruction) -> bool:
+    """Whether the result shares memory with the first argument, by the operator's schema."""
+    target = instruction.target
+    if not isinstance(target, torch._ops.OpOverload) or not target._schema.returns or not target._schema.arguments:
+        return False
+    out, first = target._schema.returns[0].alias_info, target._schema.arguments[0].alias_info
+    return bool(out and first and not first.is_write)
+
+
+class _Renamer:
+    """Which value a name stands for now, after the writes so far."""
+
+    def __init__(self) -> None:
+        self._now: dict[str, str] = {}
+
+    def __call__(self, name: str) -> str:
+        while name in self._now:
+            name = self._now[name]
+        return name
+
+    def write(self, name: str, value: str) -> None:
+        self._now[name] = value
+
+    def apply(self, instruction: Instruction) -> Instruction:
+        def renew(ref: Ref) -> Ref:
+            return Ref(self(ref.name))
+
+        return replace(instruction, args=substitute(instruction.args, renew), kwargs=substitute(dict(instruction.kwargs), renew))
+
+
+def functionalize(instructions: list[Instruction], fresh_name: Callable[[str], str]) -> list[Instruction]:
+    """The same computation without in-place writes. Raises ``Refused`` where a write hides behind a view that is read again."""
+    now = _Renamer()
+    done: dict[str, Instruction] = {}
+
+    def emit(instruction: Instruction) -> str:
+        done[instruction.name] = instruction
+        return instruction.name
+
+    for index, raw in enumerate(instructions):
+        instruction = now.apply(raw)
+        if not writes_in_place(instruction.target):
+            emit(instruction)
+            continue
+        written = instruction.args[0].name
+        value = emit(replace(instruction, target=functional(instruction.target)))
+        chain: list[tuple[str, Instruction]] = []
+        view = done.get(written)
+        while view is not None and is_view(view) and view.op != "detach":
+            base = view.args[0].name
+            if view.op not in SCATTER:
+                if any(now(name) == base for later in instructions[index + 1 :] for name in later.reads):
+                    raise Refused(
+                        f"{instruction.source or 'the model'} writes in place through {view.op}(), which hides where the value goes: "
+                        f"write it out of place (torch.where, torch.cat, torch.index_put)"
+                    )
+                break
+            chain.append((written, view))
+            scatter = Instruction(
+                fresh_name(f"{view.name}_scatter"), SCATTER[view.op], (view.args[0], Ref(value), *view.args[1:]), dict(view.kwargs)
+            )
+            value = emit(replace(view, name=scatter.name, target=scatter.target, args=scatter.args, kwargs=scatter.kwargs))
+            written, view = base, done.get(base)
+        if not chain:
+            now.write(written, value)
+            continue
+        now.write(written, value)
+        for name, view in reversed(chain):
+            value = emit(replace(view, name=fresh_name(view.name), args=(Ref(value), *view.args[1:])))
+            now.write(name, value)
+        now.write(instruction.name, value)
+    return list(done.values())

@@ -1,0 +1,58 @@
+"""The one place that owns global state: generators, grad mode, default dtype, determinism, warnings. Restored on the way out, always."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+NOT_THE_SUBJECTS = ("does not have a deterministic implementation",)
+
+
+@contextmanager
+def isolated(seed: int) -> Iterator[list[warnings.WarningMessage]]:
+    """Run something with every generator seeded, every warning recorded and deterministic algorithms; give the process back as it was.
+
+    Yields the list of warnings, which fills up while the block runs.
+    """
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    torch_state = torch.get_rng_state()
+    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    grad, dtype, threads = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    fill, always = torch.utils.deterministic.fill_uninitialized_memory, torch.is_warn_always_enabled()
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.set_warn_always(True)
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.utils.deterministic.fill_uninitialized_memory = False
+            random.seed(seed)
+            np.random.seed(seed)
+            torch.manual_seed(seed)
+            torch.set_grad_enabled(True)
+            yield caught
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(torch_state)
+        if cuda_states is not None:
+            torch.cuda.set_rng_state_all(cuda_states)
+        torch.set_grad_enabled(grad)
+        torch.set_default_dtype(dtype)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+        torch.set_warn_always(always)
+
+
+def texts(caught: list[warnings.WarningMessage]) -> frozenset[str]:
+    """``Category: first line`` of each warning, without those that only our determinism causes."""
+    found = (f"{w.category.__name__}: {str(w.message).splitlines()[0] if str(w.message) else ''}" for w in caught)
+    return frozenset(text for text in found if not any(ours in text for ours in NOT_THE_SUBJECTS))

@@ -1,0 +1,192 @@
+"""How an operator writes a mutant: a handful of edits of the traced program. The program itself is never touched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from gradfuzz.graph.program import Instruction, Program, Ref, refs, substitute
+from gradfuzz.graph.sites import inside_module
+from gradfuzz.graph.trace import TracedCase, Value
+from gradfuzz.operators.checkpoint import Checkpoint
+from gradfuzz.records import Kind, Site
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A mutant, ready to run.
+
+    program: with the edits. preserving: the edits claim to leave every value as it was, so that the function is the same. edited: names of the instructions that are new or call something else than before. frozen: leaves that lost
+    ``requires_grad``; with_grad: leaves that gained it. tensors: leaves with other values.
+    """
+
+    program: Program
+    preserving: bool = True
+    edited: tuple[str, ...] = ()
+    frozen: frozenset[str] = frozenset()
+    with_grad: frozenset[str] = frozenset()
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Draft:
+    """Edits of one traced case. Every method may be called several times; ``finish`` gives the mutation."""
+
+    def __init__(self, traced: TracedCase) -> None:
+        self.traced = traced
+        self._program = traced.program
+        self._swapped: dict[str, Instruction] = {}
+        self._inserted: dict[str, list[Instruction]] = {}
+        self._renamed_output = traced.program.output
+        self._frozen: set[str] = set()
+        self._with_grad: set[str] = set()
+        self._tensors: dict[str, Tensor] = {}
+        self._checkpoint: Checkpoint | None = None
+
+    # -- looking ----------------------------------------------------------------------------------------------------------------------
+
+    def instruction(self, name: str) -> Instruction:
+        """As edited so far."""
+        return self._swapped.get(name, self._program.by_name[name])
+
+    def value(self, name: str) -> Value:
+        return self.traced.values[name]
+
+    # -- editing the program ----------------------------------------------------------------------------------------------------------
+
+    def after(self, site: Site, function: Callable[..., Any], *args: Any, preserves: bool = False, **kwargs: Any) -> None:
+        """Pass the value of a site through ``function(value, *args)`` on its way to its users: all of them, or the one of an edge or use.
+
+        preserves: the function claims to return the same bits, which the engine checks.
+        """
+        leaf = f"parameter:{site.value}" if site.kind is Kind.USE else f"input:{site.value}" if site.kind is Kind.INPUT else site.value
+        users = (site.user,) if site.kind in (Kind.EDGE, Kind.USE) else self._program.users.get(leaf, ())
+        place = self._program.by_name[users[0] if leaf not in self._program.by_name else leaf]
+        name = self._fresh(f"{re.sub(r'[^0-9a-zA-Z_]', '_', site.value)}__{getattr(function, '__name__', 'value')}")
+        fresh = replace(
+            place, name=name, target=function, args=(Ref(leaf), *args), kwargs=kwargs, grad=True, stop=False, preserves=preserves
+        )
+        before = self._program.position[users[0]] if users else len(self._program.instructions)
+        anchor = leaf if leaf in self._program.by_name else self._program.instructions[before - 1].name if before else ""
+        self._inserted.setdefault(anchor, []).append(fresh)
+        for user in users:
+            self.reads(user, leaf, name)
+        if leaf == self._renamed_output:
+            self._renamed_output = name
+
+    def before(self, name: str, argument: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Pass one positional argument of an instruction through ``function``."""
+        read = self.instruction(name).args[argument].name
+        kind, value = (Kind.USE, read.removeprefix("parameter:")) if read.startswith("parameter:") else (Kind.EDGE, read)
+        if read.startswith("input:"):
+            kind, value = Kind.INPUT, read.removeprefix("input:")
+        self.after(Site(kind, value, name), function, *args, **kwargs)
+
+    def call(self, name: str, function: Callable[..., Any], *args: Any, preserves: bool = False, **kwargs: Any) -> None:
+        """Let an instruction call something else, with arguments of its own."""
+        old = self.instruction(name)
+        self._swapped[name] = replace(old, target=function, args=args, kwargs=kwargs, preserves=preserves, stop=False)
+
+    def reads(self, user: str, old: str, new: str) -> None:
+        """Let an instruction read another value in the place of one that it reads."""
+        instruction = self.instruction(user)
+        rename = lambda ref: Ref(new) if ref.name == old else ref  # noqa: E731
+        self._swapped[user] = replace(
+            instruction, args=substitute(instruction.args, rename), kwargs=substitute(dict(instruction.kwargs), rename)
+        )
+
+    def no_grad(self, names: Iterable[str]) -> None:
+        """Compute some instructions under ``torch.no_grad()``."""
+        for name in names:
+            self._swapped[name] = replace(self.instruction(name), grad=False)
+
+    def resume_grad(self, names: Iterable[str]) -> None:
+        """Take instructions out of the subject's own ``no_grad``."""
+        for name in names:
+            self._swapped[name] = replace(self.instruction(name), grad=True, stop=False)
+
+    def checkpoint(self, names: Iterable[str]) -> None:
+        """Run some neighbouring instructions through reentrant ``torch.utils.checkpoint``."""
+        self._checkpoint = Checkpoint(tuple(names), self.traced.random_states)
+
+    # -- editing the leaves -----------------------------------------------------------------------------------------------------------
+
+    def freeze(self, parameters: Iterable[str]) -> None:
+        """``requires_grad = False``."""
+        self._frozen.update(f"parameter:{name}" for name in parameters)
+
+    def require_grad(self, leaf: str) -> None:
+        """``requires_grad = True`` for a leaf, named in full (``input:x``, ``parameter:w``)."""
+        self._with_grad.add(leaf)
+
+    def set_parameter(self, name: str, value: Tensor) -> None:
+        """Start from another value, of the same shape."""
+        old = self.traced.leaves[f"parameter:{name}"]
+        self._tensors[f"parameter:{name}"] = value.detach().to(old).requires_grad_(old.requires_grad)
+
+    def parameter(self, name: str) -> Tensor:
+        return self.traced.leaves[f"parameter:{name}"].detach()
+
+    # -- done -------------------------------------------------------------------------------------------------------------------------
+
+    def inside(self, site: Site) -> list[str]:
+        """Names of the instructions of a module or span site that carry gradient."""
+        program, values = self._program, self.traced.values
+        if site.kind is Kind.SPAN:
+            first, last = program.position[site.value], program.position[site.user]
+            chosen = program.instructions[first : last + 1]
+        else:
+            chosen = tuple(i for i in program.instructions if inside_module(i, site.value))
+        return [i.name for i in chosen if values[i.name].requires_grad]
+
+    def finish(self) -> Mutation:
+        instructions = list(self._inserted.get("", []))
+        for old in self._program.instructions:
+            instructions.append(self._swapped.get(old.name, old))
+            instructions += self._inserted.get(old.name, [])
+        edited = tuple(i.name for i in instructions if self._program.by_name.get(i.name) is not i)
+        program = Program(tuple(instructions), self._renamed_output)
+        preserving = not self._tensors and self._same_function(program)
+        if self._checkpoint:
+            program = self._checkpoint.apply(program)
+        return Mutation(program, preserving, edited, frozenset(self._frozen), frozenset(self._with_grad), self._tensors)
+
+    def _same_function(self, program: Program) -> bool:
+        """Whether the program is the old one but for insertions that claim to preserve values, and for grad modes."""
+        stands_for: dict[str, str] = {}
+
+        def old_ref(ref: Ref) -> Ref:
+            return Ref(stands_for.get(ref.name, ref.name))
+
+        for instruction in program.instructions:
+            args, kwargs = substitute(instruction.args, old_ref), substitute(dict(instruction.kwargs), old_ref)
+            old = self._program.by_name.get(instruction.name)
+            if old is not None and old.target is instruction.target and old.stop == instruction.stop:
+                if args != old.args or kwargs != old.kwargs:
+                    return False
+            elif instruction.preserves and old is None:
+                stands_for[instruction.name] = args[0].name
+            else:
+                return False
+        return stands_for.get(program.output, program.output) == self._program.output
+
+    def _fresh(self, wish: str) -> str:
+        taken = set(self._program.by_name) | {i.name for several in self._inserted.values() for i in several}
+        name, count = wish, 0
+        while name in taken:
+            count += 1
+            name = f"{wish}_{count}"
+        return name
+
+
+def data_input(instruction: Instruction) -> str | None:
+    """The value that an instruction transforms: its first tensor argument that is no parameter."""
+    return next((ref.name for ref in refs(instruction.args) if not ref.name.startswith(("parameter:", "buffer:"))), None)
+
+
+def is_float_tensor(value: Value) -> bool:
+    return value.shape is not None and value.dtype is not None and value.dtype.is_floating_point
+

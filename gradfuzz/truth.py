@@ -1,0 +1,184 @@
+"""Reference observation + mutant observation -> effect and cause. Decided by measurement, never by the operator's name.
+
+What each label rests on:
+
+- effect and states: the gradients of one pass, against ``Thresholds``.
+- the function is the same one (no value changed, checked bit by bit): its derivative is then the reference gradient, which the baseline gate
+  checked against finite differences. What is missing or zero was *cut*, what differs is *biased*.
+- the function is another one: it is replayed in float64. Healthy there: *underflow*. No dataflow from the parameter to the loss: *unused*.
+  The loss does not move by one bit when the lost parameters do: *flat*; it does: *cut*. What is left is compared with central differences:
+  *changed* if autograd is right about the new function, *biased* if not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gradfuzz.engine import Observation
+from gradfuzz.graph.execution import DoublePrecision, Pass, run_pass
+from gradfuzz.graph.finite_difference import matches, normalised, varies
+from gradfuzz.graph.trace import TracedCase, norm
+from gradfuzz.operators.draft import Mutation
+from gradfuzz.records import LOST, Cause, Effect, ParameterTruth, State, Truth
+
+DEAD = frozenset({State.MISSING, State.ZERO})
+CAUSE_ORDER = (Cause.CUT, Cause.FLAT, Cause.UNDERFLOW, Cause.UNUSED, Cause.BIASED, Cause.CHANGED)
+
+
+def measure(traced: TracedCase, mutation: Mutation, observation: Observation) -> Truth:
+    """The truth about one mutant. Runs further passes only where the observation leaves the cause open."""
+    states = {name: observation.compared[name].state for name in traced.live if name in observation.compared}
+    states = {name: state for name, state in states.items() if state is not State.SAME}
+    effect = _effect(observation, states)
+    cause, faithful = _cause(traced, mutation, observation, effect, states)
+    if effect in (Effect.DEAD, Effect.VANISHED) and not _preserving(mutation, observation) and _alive_elsewhere(traced, mutation, states):
+        effect = Effect.UNSTABLE
+    parameters = tuple(
+        ParameterTruth(name, state, observation.compared[name].norm_ratio, observation.compared[name].cosine)
+        for name, state in states.items()
+    )
+    return Truth(
+        effect=effect,
+        cause=cause,
+        faithful=faithful,
+        silent=not observation.stage and observation.warnings <= traced.reference.warnings,
+        loss_changed=not observation.loss == traced.reference.loss,
+        parameters=parameters,
+        gradient_error=_gradient_error(traced, observation, states),
+        signature=_signature(effect, observation, states),
+        error=observation.error,
+    )
+
+
+def _effect(observation: Observation, states: dict[str, State]) -> Effect:
+    if observation.stage == "forward":
+        return Effect.INVALID
+    if observation.stage == "backward":
+        return Effect.RAISES
+    present = set(states.values())
+    if State.NONFINITE in present or not math.isfinite(observation.loss):
+        return Effect.NONFINITE
+    if present & DEAD:
+        return Effect.DEAD
+    if State.VANISHED in present:
+        return Effect.VANISHED
+    return Effect.ALTERED if present else Effect.EQUIVALENT
+
+
+def _preserving(mutation: Mutation, observation: Observation) -> bool:
+    """Whether the mutant computes the very function of the subject: claimed by its edits and confirmed by its bits."""
+    return mutation.preserving and observation.preserved
+
+
+def _cause(
+    traced: TracedCase, mutation: Mutation, observation: Observation, effect: Effect, states: dict[str, State]
+) -> tuple[Cause, bool | None]:
+    lost = [name for name, state in states.items() if state in LOST]
+    if effect is Effect.INVALID or (effect is Effect.RAISES and not observation.severed):
+        return Cause.NONE, None
+    if effect is Effect.EQUIVALENT:
+        return Cause.NONE, True
+    if _preserving(mutation, observation):
+        return (Cause.CUT if lost or observation.severed else Cause.BIASED), False
+    function = DoublePrecision(
+        mutation.program, {**traced.leaves, **mutation.tensors}, traced.random_states, traced.noise, traced.seed
+    )
+    exact = function.gradients(mutation.frozen, mutation.with_grad)
+    if effect is Effect.RAISES:
+        lost, states = list(traced.live), dict.fromkeys(traced.live, State.MISSING)
+    elif exact.stage:
+        return Cause.NONE, None
+    if effect is Effect.NONFINITE:
+        return _cause_of_nonfinite(traced, observation, exact), False
+    replay = _Replay(traced, mutation, function, exact)
+    causes = replay.of_lost(lost, states)
+    honest = replay.honest([name for name in traced.live if name not in lost])
+    if not lost:
+        causes.add(Cause.CHANGED if honest else Cause.BIASED)
+    return next(cause for cause in CAUSE_ORDER if cause in causes), honest and not causes & {Cause.CUT, Cause.UNDERFLOW}
+
+
+def _cause_of_nonfinite(traced: TracedCase, observation: Observation, exact: Pass) -> Cause:
+    """Finite in float64: the precision is to blame. The loss itself is not finite: another function. Else the gradient alone is wrong."""
+    gradients = [gradient for name in traced.live if (gradient := exact.gradients.get(name)) is not None]
+    if math.isfinite(exact.loss) and all(bool(gradient.isfinite().all()) for gradient in gradients):
+        return Cause.UNDERFLOW
+    return Cause.BIASED if math.isfinite(observation.loss) else Cause.CHANGED
+
+
+@dataclass
+class _Replay:
+    """The mutated function in float64, with its gradients."""
+
+    traced: TracedCase
+    mutation: Mutation
+    function: DoublePrecision
+    exact: Pass
+
+    def of_lost(self, lost: list[str], states: dict[str, State]) -> set[Cause]:
+        """The causes, each once, of parameters without a usable gradient."""
+        causes, open_question = set(), []
+        reached = self.mutation.program.ancestors(self.mutation.program.output)
+        for name in lost:
+            gradient = self.exact.gradients.get(name)
+            size = norm(gradient) if gradient is not None else 0.0
+            if size >= self.traced.thresholds.vanished * self.traced.norm(name):
+                causes.add(Cause.UNDERFLOW)
+            elif size > 0.0:
+                causes.add(Cause.UNDERFLOW if states[name] is State.ZERO else Cause.CHANGED)
+            elif f"parameter:{name}" not in reached:
+                causes.add(Cause.UNUSED)
+            else:
+                open_question.append(name)
+        if open_question:
+            causes.add(Cause.CUT if varies(self.function, open_question, self.traced.thresholds) else Cause.FLAT)
+        return causes
+
+    def honest(self, names: Iterable[str]) -> bool:
+        """Whether autograd's float64 gradients are the derivative: along themselves, and along their difference from the reference."""
+        limits = self.traced.thresholds
+        found = {name: g for name in names if (g := self.exact.gradients.get(name)) is not None}
+        before = self.traced.double and self.traced.double_reference.gradients
+        change = {name: g - before[name] for name, g in found.items() if before.get(name) is not None}
+        for direction in (normalised(found), normalised(change)):
+            claimed = float(sum((found[name] * d).sum() for name, d in direction.items()))
+            if not matches(self.function, direction, claimed, limits):
+                return False
+        return True
+
+
+def _alive_elsewhere(traced: TracedCase, mutation: Mutation, states: dict[str, State]) -> bool:
+    """Whether every lost gradient comes back on another batch; a missing one never does."""
+    waiting = {name for name, state in states.items() if state in LOST}
+    if any(states[name] is State.MISSING for name in waiting):
+        return False
+    for batch in traced.case.batches(traced.thresholds.batches, traced.seed)[1:]:
+        leaves = {**traced.leaves_for(batch), **mutation.tensors}
+        found = run_pass(
+            mutation.program, leaves, traced.random_states, seed=traced.seed, frozen=mutation.frozen, with_grad=mutation.with_grad
+        )
+        for name in list(waiting):
+            gradient = found.gradients.get(name)
+            if gradient is not None and norm(gradient) >= traced.thresholds.vanished * traced.norm(name):
+                waiting.discard(name)
+    return not waiting
+
+
+def _gradient_error(traced: TracedCase, observation: Observation, states: dict[str, State]) -> float:
+    """Norm of the difference over norm of the reference, over all live parameters; NaN where there is no gradient to compare."""
+    if observation.stage:
+        return math.nan
+    whole = math.fsum(traced.norm(name) ** 2 for name in traced.live)
+    return math.sqrt(math.fsum(observation.compared[name].distance ** 2 for name in states) / whole)
+
+
+def _signature(effect: Effect, observation: Observation, states: dict[str, State]) -> str:
+    """Equal for two mutants of one subject when nothing that was measured tells them apart."""
+    parts = [effect.value, observation.loss.hex(), observation.error]
+    for name in sorted(states):
+        c = observation.compared[name]
+        parts.append(f"{name} {c.state} {c.norm_ratio.hex()} {c.cosine.hex()} {c.checksum.hex()}")
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
