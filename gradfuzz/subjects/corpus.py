@@ -39,6 +39,11 @@ def _files() -> dict[str, Path]:
     return {path.stem.replace("_", "-"): path for path in files}
 
 
+def architecture_file(name: str) -> Path | None:
+    """The file behind a name, or None."""
+    return _files().get(name)
+
+
 def _names() -> Iterable[str]:
     return _files()
 

@@ -1,0 +1,5 @@
+"""``python -m gradfuzz``."""
+
+from gradfuzz.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Rows -> numbers, with pandas. No torch."""

@@ -1,0 +1,131 @@
+"""The Python interface: the same road as the command line, for notebooks and tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradfuzz import campaign, store
+from gradfuzz.records import Mutant, Thresholds, Truth
+from gradfuzz.subjects import Provider, providers, resolve
+
+if TYPE_CHECKING:
+    from gradfuzz.campaign import Task
+    from gradfuzz.engine import Engine
+    from gradfuzz.graph.trace import TracedCase
+    from gradfuzz.subjects.case import Case
+
+
+def run(model: str, out: str | Path | None = None, *, resume: bool = False, **settings: Any) -> store.Tables:
+    """Break a model in every way and measure it; ``gradfuzz run``. settings: the fields of ``gradfuzz.Settings``.
+
+    Returns the tables (``mutants``, ``parameters``, ``verdicts`` as DataFrames, ``manifest``). Raises ``gradfuzz.errors.GradfuzzError``.
+    """
+    for name in ("operators", "detectors"):
+        if settings.get(name) is not None:
+            settings[name] = tuple(settings[name])
+    chosen = campaign.Settings(model, **settings)
+    return campaign.run(chosen, Path(out) if out else default_folder(model), resume=resume, command=f"gradfuzz.run({model!r}, …)")
+
+
+def default_folder(model: str) -> Path:
+    """``results/<model>-<time>`` under the current folder."""
+    name = model.rpartition(":")[2] if "/" not in model else Path(model.rpartition(":")[0]).stem
+    return Path("results") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def trace(model: str, *, seed: int = 0, thresholds: Thresholds | None = None, device: str = "cpu") -> TracedCase:
+    """Trace and gate a subject. Raises ``Refused`` with the reason if nothing measured on it would count."""
+    from gradfuzz.graph.trace import trace as trace_subject
+
+    return trace_subject(resolve(model), seed, thresholds, device)
+
+
+def plan(model: str, operators: Iterable[str] | None = None, limit: int | None = None, *, seed: int = 0) -> list[Mutant]:
+    """The mutants of a model, the control first."""
+    from gradfuzz.operators import select
+
+    return [task.mutant for task in campaign.plan(trace(model, seed=seed), select(operators), limit, seed)]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A mutant with what was measured of it."""
+
+    mutant: Mutant
+    truth: Truth
+
+
+def observe(mutant: str | Mutant, *, seed: int = 0, engine: str = "naive", thresholds: Thresholds | None = None) -> Observed:
+    """Run one mutant by its text and measure what it did."""
+    mutant = Mutant.parse(mutant) if isinstance(mutant, str) else mutant
+    traced = trace(mutant.subject, seed=seed, thresholds=thresholds)
+    return Observed(mutant, measure_one(mutant, traced, campaign.make_engine(engine, traced)))
+
+
+def measure_one(mutant: Mutant, traced: TracedCase, engine: Engine) -> Truth:
+    """The truth of one mutant of a case that is already traced."""
+    return campaign.measure_task(task_of(mutant, traced), traced, engine)[2]
+
+
+def task_of(mutant: Mutant, traced: TracedCase) -> Task:
+    """The task behind a mutant's text. Raises ``BadInput`` with a near miss for an operator or site that does not exist."""
+    from gradfuzz.operators import find_site, operators
+
+    if mutant.operator == campaign.CONTROL:
+        return campaign.plan(traced, [])[0]
+    operator = operators[mutant.operator]
+    return campaign.Task(0, mutant, operator, find_site(operator, traced, mutant))
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A mutant measured again, and the fields in which it differs from what a campaign stored."""
+
+    mutant: Mutant
+    truth: Truth
+    differences: dict[str, tuple[Any, Any]]
+
+
+REPLAYED = ("effect", "cause", "faithful", "silent", "loss_changed", "gradient_error", "signature")
+
+
+def replay(mutant: str | Mutant, folder: str | Path | None = None, *, seed: int = 0, engine: str = "naive") -> Replayed:
+    """One mutant again; with a campaign folder, with that campaign's seed and thresholds, and compared with its row."""
+    import pandas as pd
+
+    from gradfuzz.errors import BadInput
+
+    mutant = Mutant.parse(mutant) if isinstance(mutant, str) else mutant
+    if folder is None:
+        return Replayed(mutant, observe(mutant, seed=seed, engine=engine).truth, {})
+    tables = store.load(folder)
+    rows = tables.mutants[tables.mutants.mutant == str(mutant)]
+    if rows.empty:
+        raise BadInput(f"{folder} has no row for {mutant}: `gradfuzz list mutants` prints the texts")
+    settings = tables.manifest["campaign"]
+    limits = Thresholds(**settings["thresholds"])
+    truth = observe(mutant, seed=settings["seed"], engine=engine, thresholds=limits).truth
+    stored, differences = rows.iloc[0], {}
+    for name in REPLAYED:
+        old, new = stored[name], getattr(truth, name)
+        both_missing = pd.isna(old) and (new is None or new != new)
+        if not both_missing and (pd.isna(old) or old != new):
+            differences[name] = (old, new)
+    return Replayed(mutant, truth, differences)
+
+
+def subject(name: str, *, summary: str = "") -> Callable[[Callable[[], Case]], Callable[[], Case]]:
+    """Register ``function()``, which returns a ``Case``, as the subject ``name:case``.
+
+    For a whole family of subjects register a ``gradfuzz.subjects.Provider``.
+    """
+
+    def register(function: Callable[[], Case]) -> Callable[[], Case]:
+        providers.add(name, Provider(name, summary or (function.__doc__ or name).splitlines()[0], lambda: ["case"], lambda *_: function()))
+        return function
+
+    return register

@@ -1,0 +1,44 @@
+"""The rows of ``gradfuzz list``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gradfuzz.subjects import providers, resolve
+
+Rows = list[dict[str, Any]]
+
+
+def subjects() -> Rows:
+    from gradfuzz.subjects.corpus import summaries
+
+    told = {f"corpus:{name}": text for name, text in summaries().items()}
+    return [{"subject": f"{p.name}:{n}", "summary": told.get(f"{p.name}:{n}", p.summary)} for p in providers.values() for n in p.names()]
+
+
+def operators() -> Rows:
+    from gradfuzz.operators import operators as registry
+
+    keys = ("family", "name", "summary")
+    rows = [{**{key: getattr(o, key) for key in keys}, "example": str(o.example)} for o in registry.values()]
+    return sorted(rows, key=lambda row: (row["family"], row["name"]))
+
+
+def detectors() -> Rows:
+    from gradfuzz.detectors import detectors as registry
+
+    return [{"name": d.name, "needs": d.needs, "summary": d.summary} for d in registry.values()]
+
+
+LISTS: dict[str, Callable[[], Rows]] = {"subjects": subjects, "operators": operators, "detectors": detectors}
+
+
+def mutants(model: str, chosen: tuple[str, ...] | None, seed: int, input_shape: tuple[int, ...] | None) -> Rows:
+    from gradfuzz.campaign import plan
+    from gradfuzz.graph.trace import trace
+    from gradfuzz.operators import select
+
+    picked = select(chosen)
+    tasks = plan(trace(resolve(model, input_shape), seed), picked)
+    return [{"mutant": str(task.mutant), "module": task.site.module, "source": task.site.source} for task in tasks if task.operator]

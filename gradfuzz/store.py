@@ -1,0 +1,190 @@
+"""A campaign folder: ``manifest.json``, ``campaign.sqlite`` while it runs, Parquet tables when it is done. No torch here.
+
+Every finished mutant is one committed transaction, so that neither Ctrl-C nor kill -9 loses or doubles one. Parquet files and the manifest
+are written under another name and renamed, so that a file is either whole or absent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gradfuzz.errors import BadInput, DamagedStore
+
+APPLICATION = 0x67726466  # "grdf", says whose SQLite file this is
+VERSION = 1
+TABLES: dict[str, dict[str, str]] = {
+    "mutants": {
+        "mutant": "TEXT", "subject": "TEXT", "operator": "TEXT", "family": "TEXT", "level": "TEXT", "site": "TEXT", "kind": "TEXT",
+        "variant": "TEXT", "module": "TEXT", "source": "TEXT", "effect": "TEXT", "cause": "TEXT", "faithful": "BOOLEAN",
+        "silent": "BOOLEAN", "loss_changed": "BOOLEAN", "params": "INTEGER", "params_missing": "INTEGER", "params_zero": "INTEGER",
+        "params_vanished": "INTEGER", "params_altered": "INTEGER", "params_nonfinite": "INTEGER", "numel_lost": "INTEGER",
+        "gradient_error": "REAL", "signature": "TEXT", "status": "TEXT", "error": "TEXT", "engine": "TEXT", "seconds": "REAL",
+        "seed": "INTEGER",
+    },
+    "parameters": {"mutant": "TEXT", "parameter": "TEXT", "state": "TEXT", "norm_ratio": "REAL", "cosine": "REAL"},
+    "verdicts": {
+        "subject": "TEXT", "mutant": "TEXT", "detector": "TEXT", "status": "TEXT", "flagged": "BOOLEAN", "suspects": "TEXT",
+        "rank": "REAL", "message": "TEXT", "seconds": "REAL",
+    },
+}  # fmt: skip
+DTYPES = {"TEXT": "str", "BOOLEAN": "boolean", "INTEGER": "int64", "REAL": "float64"}
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The three tables of a campaign as DataFrames, and its manifest."""
+
+    mutants: pd.DataFrame
+    parameters: pd.DataFrame
+    verdicts: pd.DataFrame
+    manifest: dict[str, Any]
+
+
+class Store:
+    """The live store of one campaign. Only the process that runs the campaign writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with _explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(folder / "campaign.sqlite", isolation_level=None)
+            check_ours(self._connection, folder)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            for table, columns in TABLES.items():
+                declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+                key = ", PRIMARY KEY (mutant)" if table == "mutants" else ""
+                self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (position INTEGER, {declared}{key})")
+
+    def finished(self) -> set[str]:
+        """Texts of the mutants that have a row."""
+        with _explained(self.folder):
+            return {row[0] for row in self._connection.execute("SELECT mutant FROM mutants")}
+
+    def append(self, position: int, mutant: Row, parameters: Sequence[Row], verdicts: Sequence[Row]) -> None:
+        """All rows of one mutant, or none of them. position: its place in the plan, by which the tables are sorted."""
+        with _explained(self.folder):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for table, rows in (("mutants", [mutant]), ("parameters", parameters), ("verdicts", verdicts)):
+                    columns = list(TABLES[table])
+                    marks = ", ".join("?" * (len(columns) + 1))
+                    self._connection.executemany(
+                        f"INSERT INTO {table} VALUES ({marks})", [(position, *(row[name] for name in columns)) for row in rows]
+                    )
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+
+    def export(self) -> None:
+        """Write the Parquet tables, sorted as planned: the same campaign gives the same bytes, times aside."""
+        with _explained(self.folder):
+            for table, frame in read_tables(self._connection).items():
+                write_whole(self.folder / f"{table}.parquet", lambda path, frame=frame: frame.to_parquet(path, index=False))
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def read_tables(connection: sqlite3.Connection) -> dict[str, pd.DataFrame]:
+    """Each table in the order of the plan, with the dtypes that the Parquet files have."""
+    frames = {}
+    for table, columns in TABLES.items():
+        names = ", ".join(columns)
+        frame = pd.DataFrame(connection.execute(f"SELECT {names} FROM {table} ORDER BY position, rowid").fetchall(), columns=list(columns))
+        for name, kind in columns.items():
+            frame[name] = frame[name].astype(DTYPES[kind])  # type: ignore[call-overload]
+        frames[table] = frame
+    return frames
+
+
+def check_ours(connection: sqlite3.Connection, folder: Path) -> None:
+    """Refuse a SQLite file of somebody else or of another version; mark a new one as ours."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if empty:
+        connection.execute(f"PRAGMA application_id={APPLICATION}")
+        connection.execute(f"PRAGMA user_version={VERSION}")
+    elif application != APPLICATION:
+        raise DamagedStore(f"{folder / 'campaign.sqlite'} is not a gradfuzz campaign: choose another --out")
+    elif version != VERSION:
+        raise DamagedStore(f"{folder} was written by another version of gradfuzz (store {version}, here {VERSION}): choose another --out")
+
+
+def load(folder: str | Path) -> Tables:
+    """Read a campaign folder, finished or not. Raises ``BadInput`` if there is none, ``DamagedStore`` if it cannot be read."""
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    if manifest is None or not (folder / "campaign.sqlite").exists():
+        raise BadInput(f"{folder} is no campaign folder: it has no {'manifest.json' if manifest is None else 'campaign.sqlite'}")
+    with _explained(folder):
+        if manifest.get("status") == "complete" and all((folder / f"{table}.parquet").exists() for table in TABLES):
+            frames = {table: pd.read_parquet(folder / f"{table}.parquet") for table in TABLES}
+        else:
+            connection = sqlite3.connect(f"file:{folder / 'campaign.sqlite'}?mode=ro", uri=True)
+            check_ours(connection, folder)
+            frames = read_tables(connection)
+            connection.close()
+    return Tables(frames["mutants"], frames["parameters"], frames["verdicts"], manifest)
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest, or None where there is none."""
+    try:
+        found = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DamagedStore(f"{folder / 'manifest.json'} cannot be read ({error}): choose another --out or remove the folder") from error
+    if not isinstance(found, dict) or "campaign" not in found:
+        raise DamagedStore(f"{folder / 'manifest.json'} is not a gradfuzz manifest: choose another --out")
+    return found
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    with _explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        write_whole(folder / "manifest.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def write_whole(path: Path, write: Any) -> None:
+    """Write a file under a temporary name beside it, then rename: readers see the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """File and database errors as one line that says what to do."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        advice = {
+            "database or disk is full": "the disk is full: free some space and run again with --resume, what was finished is kept",
+            "file is not a database": "campaign.sqlite is damaged: choose another --out",
+            "database is locked": "another gradfuzz is writing there: wait for it or choose another --out",
+        }
+        text = str(error)
+        hint = next((line for key, line in advice.items() if key in text), "choose another --out, or mend the folder and run again with --resume")
+        raise DamagedStore(f"{folder}: {text} - {hint}") from error
+    except OSError as error:
+        raise DamagedStore(f"{folder}: {error.strerror or error} - choose a folder that can be written with --out, or free some space") from error
+    except ValueError as error:
+        raise DamagedStore(f"{folder}: {error} - choose another --out") from error
