@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import operator
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.fx.proxy
 import torch.utils._pytree as pytree
 from torch import Tensor, fx, nn
 
@@ -59,7 +61,8 @@ def capture(case: Case) -> Captured:
 
 def _export(objective: Objective, case: Case) -> fx.GraphModule:
     try:
-        module = torch.export.export(objective, case.batch, strict=False).module()
+        with _whole_stack_traces():
+            module = torch.export.export(objective, case.batch, strict=False).module()
     except Exception as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_user_frame(frame.filename)]
         where = f"{frame_location(frames[-1].filename, frames[-1].lineno or 0)} `{frames[-1].line}`" if frames else "the model"
@@ -70,6 +73,23 @@ def _export(objective: Objective, case: Case) -> fx.GraphModule:
         ) from error
     assert isinstance(module, fx.GraphModule)
     return module
+
+
+@contextmanager
+def _whole_stack_traces() -> Iterator[None]:
+    """Let the tracer keep every frame of the user's code; by itself torch.export keeps only functions that are called ``forward``."""
+    own = fx.proxy.TracerBase._filter_traceback_frames
+    objective_file = Objective.forward.__code__.co_filename
+
+    def whole(self: fx.proxy.TracerBase, frames: traceback.StackSummary) -> traceback.StackSummary:
+        inside = [place for place, frame in enumerate(frames) if frame.filename == objective_file]
+        return traceback.StackSummary.from_list([f for f in frames[max(inside, default=-1) + 1 :] if is_user_frame(f.filename)])
+
+    fx.proxy.TracerBase._filter_traceback_frames = whole  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        fx.proxy.TracerBase._filter_traceback_frames = own  # type: ignore[method-assign]
 
 
 class _Walker:

@@ -1,1 +1,85 @@
-"""To come."""
+"""Operators that bring values where arithmetic fails gradients: saturation, underflow, infinities, the edges of a domain."""
+
+from __future__ import annotations
+
+import torch
+
+from gradfuzz.graph.trace import TracedCase
+from gradfuzz.operators import functions as fn
+from gradfuzz.operators import operator
+from gradfuzz.operators.draft import Draft
+from gradfuzz.operators.where import SOFTMAX, calls, has_zeros, one_tensor, shape_of, softmax_dim
+from gradfuzz.records import Kind, Site
+
+ANY = "raises nonfinite dead vanished altered equivalent unstable"
+SATURATES = {"sigmoid", "tanh", "hardsigmoid", "hardtanh", "scaled_dot_product_attention", "binary_cross_entropy_with_logits"}
+LOSS = {"cross_entropy_loss"}
+
+
+@operator("saturate", family="numeric", on=(Kind.NODE,), where=calls(SATURATES, SOFTMAX, LOSS), may=ANY, example="corpus:gru::saturate::tanh")
+def saturate(draft: Draft, site: Site) -> None:
+    """Multiply by 10000 what goes into a sigmoid, tanh, softmax, attention or cross-entropy."""
+    draft.before(site.value, 0, fn.scaled, 1e4)
+
+
+@operator(
+    "double-softmax", family="numeric", on=(Kind.NODE,), where=calls(SOFTMAX, LOSS), may=ANY,
+    example="corpus:mlp::double-softmax::loss_cross_entropy_loss",
+)  # fmt: skip
+def double_softmax(draft: Draft, site: Site) -> None:
+    """Take a softmax of what goes into a softmax or into the cross-entropy."""
+    draft.before(site.value, 0, fn.softmax, softmax_dim(draft.traced, site.value))
+
+
+def other_dim(traced: TracedCase, name: str) -> int | None:
+    """The dimension next to that of a softmax, to its left if possible, that has more than one element."""
+    shape, dim = shape_of(traced, name), softmax_dim(traced, name)
+    return next((other for other in (*range(dim - 1, -1, -1), *range(dim + 1, len(shape))) if shape[other] > 1), None)
+
+
+def has_other_dim(traced: TracedCase, site: Site) -> bool:
+    return calls(SOFTMAX)(traced, site) and other_dim(traced, site.value) is not None
+
+
+@operator("wrong-softmax-dim", family="numeric", on=(Kind.NODE,), where=has_other_dim, may=ANY, example="corpus:moe::wrong-softmax-dim::softmax")
+def wrong_softmax_dim(draft: Draft, site: Site) -> None:
+    """Take a softmax over another dimension."""
+    call = draft.instruction(site.value)
+    draft.call(site.value, call.target, call.args[0], other_dim(draft.traced, site.value), *call.args[2:], **call.kwargs)
+
+
+@operator("underflow-cast", family="numeric", on=(Kind.NODE,), where=one_tensor, may=ANY, example="corpus:mlp::underflow-cast::m0")
+def underflow_cast(draft: Draft, site: Site) -> None:
+    """Cast a value to float16 and back, without scaling the loss: gradients below 6e-8 become zero on their way back."""
+    draft.after(site, fn.cast_round_trip, torch.float16)
+
+
+@operator("scale-tiny", family="numeric", on=(Kind.NODE,), where=one_tensor, may=ANY, example="corpus:mlp::scale-tiny::m1")
+def scale_tiny(draft: Draft, site: Site) -> None:
+    """Multiply a value by 1e-30."""
+    draft.after(site, fn.scaled, 1e-30)
+
+
+@operator("sqrt-at-zero", family="numeric", on=(Kind.NODE,), where=has_zeros, may=ANY, example="corpus:lora::sqrt-at-zero::m0_matmul_1")
+def sqrt_at_zero(draft: Draft, site: Site) -> None:
+    """Take the square root of the square of a value that is zero somewhere: infinity times zero on the way back."""
+    draft.after(site, fn.root_of_square)
+
+
+@operator("unsafe-log", family="numeric", on=(Kind.NODE,), where=has_zeros, may=ANY, example="corpus:attention::unsafe-log::softmax")
+def unsafe_log(draft: Draft, site: Site) -> None:
+    """Guard a logarithm by torch.where: the branch that is not taken still gives 0/0 on the way back."""
+    draft.after(site, fn.log_where_positive)
+
+
+def normalises_several(traced: TracedCase, site: Site) -> bool:
+    return calls(SOFTMAX)(traced, site) and shape_of(traced, site.value)[softmax_dim(traced, site.value)] > 1
+
+
+@operator(
+    "inf-mask-before-scale", family="numeric", on=(Kind.NODE,), where=normalises_several, may=ANY,
+    example="corpus:transformer::inf-mask-before-scale::blocks_0_softmax",
+)  # fmt: skip
+def inf_mask_before_scale(draft: Draft, site: Site) -> None:
+    """Mask the last score of a softmax with -inf and then divide by a scale computed from the scores: the scale's gradient is 0 times inf."""
+    draft.before(site.value, 0, fn.mask_then_scale, softmax_dim(draft.traced, site.value))
