@@ -62,7 +62,9 @@ def activation_to_hard_threshold(draft: Draft, site: Site) -> None:
     draft.after(site, fn.above, 0.5)
 
 
-@on_activation("activation-to-argmax-one-hot", where=calls(ACTIVATIONS, SOFTMAX), example="corpus:attention::activation-to-argmax-one-hot::softmax")
+@on_activation(
+    "activation-to-argmax-one-hot", where=calls(ACTIVATIONS, SOFTMAX), example="corpus:attention::activation-to-argmax-one-hot::softmax"
+)
 def activation_to_argmax_one_hot(draft: Draft, site: Site) -> None:
     """Replace an activation or softmax by the one-hot code of its largest feature."""
     replace_call(draft, site, fn.one_hot_of_argmax, feature_dim(draft, site))
@@ -129,5 +131,3 @@ def constant_where_branch(draft: Draft, site: Site) -> None:
 def boolean_mask(draft: Draft, site: Site, variant: str) -> None:
     """Compare a value with its mean, and go on with the mask, or with what the mask leaves of the value."""
     draft.after(site, fn.mask_above_mean if variant == "the mask alone" else fn.masked_above_mean)
-
-

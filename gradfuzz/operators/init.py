@@ -12,10 +12,10 @@ from gradfuzz.operators.where import RECTIFIERS, bias_of, is_used, weight_of
 from gradfuzz.records import Kind, Level, Site
 
 ANY = "nonfinite dead vanished altered equivalent unstable"
-LINEAR_IN_ONE_VALUE = frozenset(
-    "avg_pool2d bmm chunk contiguous dropout flatten getitem matmul mean permute reshape roll select slice split squeeze sum transpose "
-    "unbind unflatten unsqueeze view".split()
-)
+LINEAR_IN_ONE_VALUE = {
+    "avg_pool2d", "bmm", "chunk", "contiguous", "dropout", "flatten", "getitem", "matmul", "mean", "permute", "reshape", "roll", "select",
+    "slice", "split", "squeeze", "sum", "transpose", "unbind", "unflatten", "unsqueeze", "view",
+}  # fmt: skip
 
 
 def varied_weight(traced: TracedCase, site: Site) -> bool:
@@ -63,7 +63,7 @@ def products_in_a_row(traced: TracedCase) -> list[tuple[Instruction, Instruction
 
 def factors(traced: TracedCase) -> list[Site]:
     """Pairs of different weights that are factors of one product."""
-    pairs = {}
+    pairs: dict[tuple[str, str], Site] = {}
     for first, second in products_in_a_row(traced):
         one, other = weight_of(traced, first), weight_of(traced, second)
         if one and other and one != other:

@@ -16,7 +16,9 @@ SATURATES = {"sigmoid", "tanh", "hardsigmoid", "hardtanh", "scaled_dot_product_a
 LOSS = {"cross_entropy_loss"}
 
 
-@operator("saturate", family="numeric", on=(Kind.NODE,), where=calls(SATURATES, SOFTMAX, LOSS), may=ANY, example="corpus:gru::saturate::tanh")
+@operator(
+    "saturate", family="numeric", on=(Kind.NODE,), where=calls(SATURATES, SOFTMAX, LOSS), may=ANY, example="corpus:gru::saturate::tanh"
+)
 def saturate(draft: Draft, site: Site) -> None:
     """Multiply by 10000 what goes into a sigmoid, tanh, softmax, attention or cross-entropy."""
     draft.before(site.value, 0, fn.scaled, 1e4)
@@ -41,17 +43,22 @@ def has_other_dim(traced: TracedCase, site: Site) -> bool:
     return calls(SOFTMAX)(traced, site) and other_dim(traced, site.value) is not None
 
 
-@operator("wrong-softmax-dim", family="numeric", on=(Kind.NODE,), where=has_other_dim, may=ANY, example="corpus:moe::wrong-softmax-dim::softmax")
+@operator(
+    "wrong-softmax-dim", family="numeric", on=(Kind.NODE,), where=has_other_dim, may=ANY, example="corpus:moe::wrong-softmax-dim::softmax"
+)
 def wrong_softmax_dim(draft: Draft, site: Site) -> None:
     """Take a softmax over another dimension."""
     call = draft.instruction(site.value)
     draft.call(site.value, call.target, call.args[0], other_dim(draft.traced, site.value), *call.args[2:], **call.kwargs)
 
 
-@operator("underflow-cast", family="numeric", on=(Kind.NODE,), where=one_tensor, may=ANY, example="corpus:mlp::underflow-cast::m0")
-def underflow_cast(draft: Draft, site: Site) -> None:
-    """Cast a value to float16 and back, without scaling the loss: gradients below 6e-8 become zero on their way back."""
-    draft.after(site, fn.cast_round_trip, torch.float16)
+@operator(
+    "underflow-cast", family="numeric", on=(Kind.NODE,), where=one_tensor, may=ANY, variants=("float16", "float8"),
+    example="corpus:mlp::underflow-cast::m0#1",
+)  # fmt: skip
+def underflow_cast(draft: Draft, site: Site, variant: str) -> None:
+    """Cast to float16 or float8 and back, without scaling the loss: gradients below 3e-8 or 0.001 become zero on their way back."""
+    draft.after(site, fn.cast_round_trip, torch.float16 if variant == "float16" else torch.float8_e4m3fn)
 
 
 @operator("scale-tiny", family="numeric", on=(Kind.NODE,), where=one_tensor, may=ANY, example="corpus:mlp::scale-tiny::m1")
@@ -81,5 +88,5 @@ def normalises_several(traced: TracedCase, site: Site) -> bool:
     example="corpus:transformer::inf-mask-before-scale::blocks_0_softmax",
 )  # fmt: skip
 def inf_mask_before_scale(draft: Draft, site: Site) -> None:
-    """Mask the last score of a softmax with -inf and then divide by a scale computed from the scores: the scale's gradient is 0 times inf."""
+    """Mask the last score of a softmax with -inf, then divide by a scale taken from the scores: 0 times inf on the way back."""
     draft.before(site.value, 0, fn.mask_then_scale, softmax_dim(draft.traced, site.value))

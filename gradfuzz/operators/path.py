@@ -68,8 +68,9 @@ def drop_branch(draft: Draft, site: Site, variant: str) -> None:
 
 def nearest_alike(traced: TracedCase, value: str, user: str) -> str | None:
     """The last value computed before ``user`` that could be mistaken for ``value``: same shape and dtype, and it carries gradient."""
-    earlier = traced.program.instructions[: traced.program.position[user]]
-    return next((i.name for i in reversed(earlier) if i.name != value and carries_gradient(traced, i.name) and alike(traced, i.name, value)), None)
+    earlier = reversed(traced.program.instructions[: traced.program.position[user]])
+    names = (i.name for i in earlier if i.name != value and carries_gradient(traced, i.name))
+    return next((name for name in names if alike(traced, name, value)), None)
 
 
 def confusable(traced: TracedCase) -> list[Site]:

@@ -15,6 +15,8 @@ RECTIFIERS = frozenset({"relu", "relu6", "hardtanh", "hardswish", "hardsigmoid"}
 ACTIVATIONS = RECTIFIERS | {
     "celu", "elu", "gelu", "leaky_relu", "log_sigmoid", "mish", "prelu", "rrelu", "selu", "sigmoid", "silu", "softplus", "tanh",
 }  # fmt: skip
+BIAS_ARGUMENT = {"conv": 2, "linear": 2, "batch_norm": 2, "layer_norm": 3, "group_norm": 3}
+TRANSPOSES = frozenset({"numpy_T", "t", "transpose", "permute"})
 SOFTMAX = frozenset({"softmax", "log_softmax"})
 
 
@@ -59,7 +61,7 @@ def is_used(traced: TracedCase, leaf: str) -> bool:
 
 def bias_of(instruction: Instruction) -> str | None:
     """The parameter that an affine layer adds last, by bare name."""
-    index = {"linear": 2, "batch_norm": 2, "layer_norm": 3, "group_norm": 3}.get(instruction.op, 2 if instruction.op.startswith("conv") else None)
+    index = BIAS_ARGUMENT.get("conv" if instruction.op.startswith("conv") else instruction.op)
     return None if index is None else _parameter(instruction, index)
 
 
@@ -69,14 +71,13 @@ def weight_of(traced: TracedCase, instruction: Instruction) -> str | None:
         return _parameter(instruction, 1)
     if instruction.op not in ("matmul", "mm", "bmm"):
         return None
-    for ref in instruction.args:
-        turned = traced.program.by_name.get(ref.name)
-        while turned is not None and turned.op in ("numpy_T", "t", "transpose", "permute"):
-            ref = turned.args[0]
-            turned = traced.program.by_name.get(ref.name)
-        if ref.name.startswith("parameter:"):
-            return str(ref.name).removeprefix("parameter:")
-    return None
+    origins = [_before_turning(traced, ref.name) for ref in instruction.args]
+    return next((name.removeprefix("parameter:") for name in origins if name.startswith("parameter:")), None)
+
+
+def _before_turning(traced: TracedCase, name: str) -> str:
+    turned = traced.program.by_name.get(name)
+    return _before_turning(traced, turned.args[0].name) if turned is not None and turned.op in TRANSPOSES else name
 
 
 def _parameter(instruction: Instruction, index: int) -> str | None:

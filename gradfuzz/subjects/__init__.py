@@ -23,12 +23,15 @@ class Provider:
     where target is the part of the name behind the colon (for ``file`` and ``import``: the whole name).
 
     Same target and seed, same bits: ``build`` is called with torch's generator already seeded.
+    code: with the same arguments, Python source that defines ``model``, ``inputs``, ``target`` and ``loss_fn`` with those very bits, without
+    gradfuzz, when it runs after ``torch.manual_seed(SEED)``; where more than torch is to be seeded before a pass, also ``seed_all()``.
     """
 
     name: str
     summary: str
     names: Callable[[], Iterable[str]]
     build: Callable[[str, int, tuple[int, ...] | None], Case]
+    code: Callable[[str, int, tuple[int, ...] | None], str] | None = None
 
 
 @dataclass(frozen=True)

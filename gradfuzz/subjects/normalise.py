@@ -85,7 +85,7 @@ def _with_loss(model: nn.Module, batch: Any, loss_fn: Any, name: str) -> Case:
     _can_train(model, name)
     if not callable(loss_fn):
         raise BadInput(f"'{name}': the third thing returned is {_describe(loss_fn)}, not a loss_fn: {ACCEPTED}")
-    if _takes_target(loss_fn, name):
+    if takes_target(loss_fn, name):
         if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
             raise BadInput(
                 f"'{name}': loss_fn takes an output and a target, so the batch must be (inputs, target), but it is {_describe(batch)}"
@@ -94,7 +94,7 @@ def _with_loss(model: nn.Module, batch: Any, loss_fn: Any, name: str) -> Case:
     return checked(Case(model, (_inputs(batch, name), None), lambda output, _: loss_fn(output)), name)
 
 
-def _takes_target(loss_fn: Callable[..., Any], name: str) -> bool:
+def takes_target(loss_fn: Callable[..., Any], name: str) -> bool:
     """Whether two arguments are required, or else one. What does not tell, as a function written in C, is taken to want two."""
     try:
         parameters = inspect.signature(loss_fn.forward if isinstance(loss_fn, nn.Module) else loss_fn).parameters.values()

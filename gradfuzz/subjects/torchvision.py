@@ -93,4 +93,26 @@ def _options(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
     return {"init_weights": True} if name in _HEADS else {}
 
 
-providers.add("torchvision", Provider("torchvision", "classification models of torchvision, randomly initialised", _names, _build))
+def _code(name: str, seed: int, shape: tuple[int, ...] | None) -> str:
+    from gradfuzz.subjects.source import default_loss_source, import_torchvision
+
+    images = tuple(shape or input_shape(name))
+    options = "".join(f", {key}={value!r}" for key, value in _options(name, images).items())
+    start = ["torch.nn.init.trunc_normal_(model.heads.head.weight, std=0.02)"] if name.startswith("vit_") else []
+    heads = _HEADS.get(name, 1)
+    return "\n".join(
+        [
+            import_torchvision(name),
+            f"images = torch.randn({images})",
+            f'model = torchvision.models.get_model("{name}", weights=None{options}).train()',
+            *start,
+            "labels = torch.randint(0, 1000, (len(images),))",
+            f"inputs, target = (images,), {f'(labels,) * {heads}' if heads > 1 else 'labels'}",
+            default_loss_source(["cross_entropy"] * heads if heads > 1 else "cross_entropy"),
+        ]
+    )
+
+
+providers.add(
+    "torchvision", Provider("torchvision", "classification models of torchvision, randomly initialised", _names, _build, _code)
+)

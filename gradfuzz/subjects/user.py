@@ -107,6 +107,12 @@ def _maker(module: ModuleType, function: str, name: str) -> Callable[[], Any]:
 
 def _build(name: str, seed: int, shape: tuple[int, ...] | None) -> Case:
     from gradfuzz.subjects.normalise import normalise
+
+    return normalise(call_maker(name, seed), name, shape)
+
+
+def call_maker(name: str, seed: int) -> Any:
+    """What the user's function returns, everything but torch seeded here."""
     from gradfuzz.subjects.shim import mend_torchvision
 
     mend_torchvision()
@@ -117,17 +123,22 @@ def _build(name: str, seed: int, shape: tuple[int, ...] | None) -> Case:
     module = load_file(Path(place).expanduser()) if place.endswith(".py") else load_module(place)
     make = _maker(module, function, name)
     try:
-        made = make()
+        return make()
     except GradfuzzError as error:
         raise BadInput(f"'{name}': {error}") from error
     except (Exception, SystemExit) as error:
         raise BadInput(f"'{name}' raised {blame(error)}") from error
-    return normalise(made, name, shape)
+
+
+def _code(name: str, seed: int, shape: tuple[int, ...] | None) -> str:
+    from gradfuzz.subjects.source import user_source
+
+    return user_source(name, seed, shape)
 
 
 def _nothing() -> Iterable[str]:
     return ()
 
 
-providers.add("file", Provider("file", "path/to/file.py:function of your own", _nothing, _build))
-providers.add("import", Provider("import", "package.module:function of your own", _nothing, _build))
+providers.add("file", Provider("file", "path/to/file.py:function of your own", _nothing, _build, _code))
+providers.add("import", Provider("import", "package.module:function of your own", _nothing, _build, _code))
