@@ -85,8 +85,11 @@ class Thresholds:
     """Relative distance allowed between eager and traced gradients, and between two runs, at the baseline gate."""
     difference: float = 1e-3
     """Relative distance allowed between autograd and the directional finite difference in float64."""
-    step: float = 1e-6
-    """Length of the finite-difference step, relative to the norm of the parameters moved."""
+    step: float = 1e-8
+    """Longest finite-difference step, relative to the norm of the parameters moved."""
+    change: float = 1e-6
+    """Relative change of the loss that a finite-difference step aims at; it is shorter than ``step`` where the loss is steep, because deep
+    networks with ReLU have kinks wherever the loss moves much."""
     batches: int = 3
     """Batches on which a gradient must be zero before it counts as dead, and to look for life at the baseline."""
 

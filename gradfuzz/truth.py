@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from gradfuzz.engine import Observation
 from gradfuzz.graph.execution import DoublePrecision, Pass, run_pass
-from gradfuzz.graph.finite_difference import matches, normalised, varies
+from gradfuzz.graph.finite_difference import matches, normalised, slope, varies
 from gradfuzz.graph.trace import TracedCase, norm
 from gradfuzz.operators.draft import Mutation
 from gradfuzz.records import LOST, Cause, Effect, ParameterTruth, State, Truth
@@ -144,8 +144,7 @@ class _Replay:
         before = self.traced.double and self.traced.double_reference.gradients
         change = {name: g - before[name] for name, g in found.items() if before.get(name) is not None}
         for direction in (normalised(found), normalised(change)):
-            claimed = float(sum((found[name] * d).sum() for name, d in direction.items()))
-            if not matches(self.function, direction, claimed, limits):
+            if not matches(self.function, direction, slope(found, direction), limits):
                 return False
         return True
 

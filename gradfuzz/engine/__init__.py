@@ -67,16 +67,16 @@ def compare(gradient: Tensor | None, reference: Tensor | None, limits: Threshold
     if reference is not None and torch.equal(gradient, reference):
         return None
     size = norm(gradient)
-    if not math.isfinite(size) or not bool(torch.isfinite(gradient).all()):
+    if not math.isfinite(size):
         return Comparison(State.NONFINITE, math.nan, math.nan, math.nan, math.nan)
     if size == 0.0:
         return Comparison(State.ZERO, 0.0, 0.0, math.nan, base) if base else None
     if reference is None or base == 0.0:
         return Comparison(State.ALTERED, size, math.nan, math.nan, size)
     distance = norm(gradient - reference)
-    inner = float(torch.dot(gradient.flatten().double(), reference.flatten().double()))
+    inner = float(torch.dot(gradient.flatten(), reference.flatten()))
     ratio, cosine = size / base, max(-1.0, min(1.0, inner / (size * base)))
-    checksum = float(gradient.sum(dtype=torch.float64))
+    checksum = float(gradient.sum())
     if ratio < limits.vanished:
         return Comparison(State.VANISHED, size, ratio, cosine, distance, checksum)
     if distance <= limits.same * base:

@@ -120,9 +120,10 @@ class DoublePrecision:
         self.seed = seed
         self._noise = {name: _map_tensors(value, _double) for name, value in noise.items() if name in program.by_name}
         self._held: dict[str, Any] = {}
+        self.base = math.nan
 
     def gradients(self, frozen: frozenset[str] = frozenset(), with_grad: frozenset[str] = frozenset()) -> Pass:
-        """The pass in float64; also records the values of the subject's stops for ``value``."""
+        """The pass in float64; also records the loss as ``base``, and the values of the subject's stops for ``value``."""
 
         def record(instruction: Instruction, value: Any) -> Any:
             if instruction.name in self._noise:
@@ -131,9 +132,11 @@ class DoublePrecision:
                 self._held[instruction.name] = _map_tensors(value, lambda tensor: tensor.detach())
             return value
 
-        return run_pass(
+        done = run_pass(
             self.program, self.leaves, self.random_states, seed=self.seed, frozen=frozen, with_grad=with_grad, watch=record
         )
+        self.base = done.loss
+        return done
 
     def value(self, moved: Mapping[str, Tensor]) -> float:
         """The loss with some parameters (by bare name) at other values, stops held where ``gradients`` found them."""

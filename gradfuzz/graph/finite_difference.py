@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -13,10 +14,15 @@ from gradfuzz.records import Thresholds
 Direction = dict[str, Tensor]
 
 
+def length(tensors: Iterable[Tensor]) -> float:
+    """Euclidean norm of several tensors together."""
+    return math.sqrt(math.fsum(float((tensor * tensor).sum()) for tensor in tensors))
+
+
 def normalised(direction: Mapping[str, Tensor]) -> Direction:
     """The direction with Euclidean length one over all its parameters; empty if it is zero or not finite."""
-    length = float(torch.sqrt(sum((d * d).sum() for d in direction.values())))  # type: ignore[arg-type]
-    return {name: d / length for name, d in direction.items()} if 0 < length < float("inf") else {}
+    size = length(direction.values())
+    return {name: d / size for name, d in direction.items()} if 0 < size < math.inf else {}
 
 
 def random_direction(function: DoublePrecision, names: Iterable[str]) -> Direction:
@@ -30,46 +36,47 @@ def random_direction(function: DoublePrecision, names: Iterable[str]) -> Directi
     )
 
 
-def derivative(function: DoublePrecision, direction: Direction, step: float) -> float:
-    """``(f(p + h d) - f(p - h d)) / 2h`` with ``h = step * max(norm of the parameters moved, 1)``.
+def longest_step(function: DoublePrecision, names: Iterable[str], limits: Thresholds) -> float:
+    return limits.step * max(length(function.parameter(name) for name in names), 1.0)
 
-    Error O(h²); see Griewank & Walther, Evaluating Derivatives (2008), section 1.2, on why not smaller.
-    """
-    size = max(float(torch.sqrt(sum((function.parameter(name) ** 2).sum() for name in direction))), 1.0)  # type: ignore[arg-type]
-    h = step * size
-    forward = function.value({name: function.parameter(name) + h * d for name, d in direction.items()})
-    backward = function.value({name: function.parameter(name) - h * d for name, d in direction.items()})
-    return (forward - backward) / (2 * h)
+
+def moved(function: DoublePrecision, direction: Direction, h: float) -> float:
+    """The loss after a step of length h."""
+    return function.value({name: function.parameter(name) + h * d for name, d in direction.items()})
 
 
 def matches(function: DoublePrecision, direction: Direction, claimed: float, limits: Thresholds) -> bool:
-    """Whether a claimed directional derivative is the real one; a kink within the first step is stepped around with smaller ones."""
+    """Whether a claimed directional derivative equals ``(f(p + h d) - f(p - h d)) / 2h``.
+
+    h is as long as ``Thresholds.step`` and ``Thresholds.change`` allow; a kink within it is stepped around with shorter ones. The error is
+    O(h²): Griewank & Walther, Evaluating Derivatives (2008), section 1.2.
+    """
     if not direction:
         return True
-    for step in (limits.step, limits.step / 10, limits.step / 100):
-        measured = derivative(function, direction, step)
-        scale = max(abs(measured), abs(claimed))
-        if scale == 0 or abs(measured - claimed) <= limits.difference * scale:
+    h = longest_step(function, direction, limits)
+    if claimed:
+        h = min(h, limits.change * max(abs(function.base), 1e-3) / abs(claimed))
+    for shorter in (1.0, 0.1, 0.01):
+        measured = (moved(function, direction, shorter * h) - moved(function, direction, -shorter * h)) / (2 * shorter * h)
+        if abs(measured - claimed) <= limits.difference * max(abs(measured), abs(claimed)):
             return True
     return False
 
 
-def agrees(
-    function: DoublePrecision, names: Iterable[str], gradients: Mapping[str, Tensor | None], limits: Thresholds
-) -> bool:
+def slope(gradients: Mapping[str, Tensor], direction: Direction) -> float:
+    """The directional derivative that gradients claim."""
+    return math.fsum(float((gradients[name] * d).sum()) for name, d in direction.items())
+
+
+def agrees(function: DoublePrecision, names: Iterable[str], gradients: Mapping[str, Tensor | None], limits: Thresholds) -> bool:
     """Whether float64 gradients are the derivative of the function, along themselves: the direction in which it varies most."""
     present = {name: g for name in names if (g := gradients.get(name)) is not None}
     direction = normalised(present)
-    claimed = float(sum((present[name] * d).sum() for name, d in direction.items()))
-    return matches(function, direction, claimed, limits)
+    return matches(function, direction, slope(present, direction), limits)
 
 
 def varies(function: DoublePrecision, names: Iterable[str], limits: Thresholds) -> bool:
     """Whether the function changes at all, by a single bit in float64, when the named parameters move a little."""
     direction = random_direction(function, names)
-    base = function.value({})
-    for step in (limits.step, limits.step / 100):
-        h = step * max(float(torch.sqrt(sum((function.parameter(name) ** 2).sum() for name in direction))), 1.0)  # type: ignore[arg-type]
-        if function.value({name: function.parameter(name) + h * d for name, d in direction.items()}) == base:
-            return False
-    return True
+    h = longest_step(function, direction, limits)
+    return all(moved(function, direction, shorter * h) != function.base for shorter in (1.0, 0.01))

@@ -48,6 +48,16 @@ def functional(target: torch._ops.OpOverload) -> Callable[..., Any]:
     return getattr(packet, overload) if packet is not None and overload in packet.overloads() else OutOfPlace(target)
 
 
+def _defaults(instruction: Instruction, twin: Callable[..., Any]) -> tuple[Any, ...]:
+    """Trailing arguments that the in-place operator has by default and its twin wants to be told: the ``p`` of ``bernoulli``."""
+    if not isinstance(twin, torch._ops.OpOverload):
+        return ()
+    own = {argument.name: argument for argument in instruction.target._schema.arguments}
+    asked = twin._schema.arguments[len(instruction.args) :]
+    missing = [a for a in asked if not a.kwarg_only and not a.has_default_value() and a.name not in instruction.kwargs]
+    return tuple(own[argument.name].default_value for argument in missing)
+
+
 def is_view(instruction: Instruction) -> bool:
     """Whether the result shares memory with the first argument, by the operator's schema."""
     target = instruction.target
@@ -93,7 +103,8 @@ def functionalize(instructions: list[Instruction], fresh_name: Callable[[str], s
             emit(instruction)
             continue
         written = instruction.args[0].name
-        value = emit(replace(instruction, target=functional(instruction.target)))
+        twin = functional(instruction.target)
+        value = emit(replace(instruction, target=twin, args=(*instruction.args, *_defaults(instruction, twin))))
         chain: list[tuple[str, Instruction]] = []
         view = done.get(written)
         while view is not None and is_view(view) and view.op != "detach":

@@ -14,10 +14,10 @@ import torch
 from gradfuzz.errors import BadInput
 from gradfuzz.graph.trace import TracedCase
 from gradfuzz.operators import Operator
-from gradfuzz.records import Mutant, Site, State, Truth
+from gradfuzz.records import Kind, Mutant, Site, State, Truth
 from gradfuzz.script import sections
 from gradfuzz.script.expressions import quoted
-from gradfuzz.script.step import Step, table
+from gradfuzz.script.step import Step, place_of, table
 from gradfuzz.subjects import Subject
 
 NAMED = 8
@@ -41,36 +41,40 @@ def write(traced: TracedCase, subject: Subject, operator: Operator, mutant: Muta
         raise BadInput(f"no script for {mutant}: its function '{min(taken)}' has a name that the script needs, rename it")
     device = next(iter(traced.leaves.values())).device
     parts = [
-        _docstring(operator, mutant, site, truth),
-        "\n".join(_imports(step)),
+        f"{_docstring(operator, mutant, site, truth)}\n\n{_imports(step)}",
         f"aten = torch.ops.aten\nSEED = {traced.seed}\nLIVE = [  # parameters with a live gradient\n{_listed(traced.live)}]",
         f"# ---- the training case ----\n\ntorch.manual_seed(SEED)\n{building.strip()}",
         *([sections.DEVICE.format(device=quoted(str(device)))] if device.type != "cpu" else []),
         "\n".join([sections.START, *(["c = {}".format("\n".join(table(step.constants())))] if step.constants() else [])]),
-        sections.EAGER.format(reseed=_reseed(building), call="model(**inputs)" if isinstance(traced.case.batch[0], Mapping) else "model(*inputs)"),
+        sections.EAGER.format(
+            reseed=_reseed(building), call="model(**inputs)" if isinstance(traced.case.batch[0], Mapping) else "model(*inputs)"
+        ),
         *_helpers(step, device),
         f"# ---- the step, call by call, right and broken ----\n\ndef training_step(broken, p, b):\n{indent(chr(10).join(body), '    ')}",
         sections.PASS.format(edits=_edits(step), reseed=_reseed(building)),
         sections.COMPARISON.format(
-            same=traced.thresholds.same, vanished=traced.thresholds.vanished, states=", ".join(f'"{s}"' for s in State if s is not State.SAME)
+            same=traced.thresholds.same,
+            vanished=traced.thresholds.vanished,
+            states=", ".join(f'"{s}"' for s in State if s is not State.SAME),
         ),
     ]
     return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
 def _docstring(operator: Operator, mutant: Mutant, site: Site, truth: Truth | None) -> str:
-    place = "  ".join(part for part in (f"{site.kind} {site.text}", f"module {site.module}" if site.module else "", site.source) if part)
-    form = operator.variants[mutant.variant]
-    text = [str(mutant), "", f"{operator.name}: {operator.summary}{f' ({form})' if form else ''}.", f"Where: {place}", *_measured(truth), "",
-            "Runs the right step and the broken one, compares their gradients, and prints what became of them as one line of JSON."]  # fmt: skip
-    return '"""{}\n"""\n\nfrom __future__ import annotations'.format("\n".join(text).replace("\\", "\\\\").replace('"""', '\\"""'))
+    around = place_of(site.module) if site.module and site.kind is not Kind.MODULE else ""
+    place = ", ".join(part for part in (f"{site.kind} {site.text}", around, site.source) if part)
+    form = f" ({operator.variants[mutant.variant]})" if operator.variants[mutant.variant] else ""
+    about = [str(mutant), "", f"{operator.name}: {operator.summary}{form}.", f"Where: {place}", *_measured(truth)]
+    does = "Runs the right step and the broken one, compares their gradients, and prints what became of them as one line of JSON."
+    return '"""{}\n"""'.format("\n".join([*about, "", does]).replace("\\", "\\\\").replace('"""', '\\"""'))
 
 
 def _measured(truth: Truth | None) -> Iterable[str]:
     if truth is None:
         return
-    cause = f" ({truth.cause})" if truth.cause else ""
-    yield f"Measured: {truth.effect}{cause}, {'silent' if truth.silent else 'not silent'}, the loss {'changes' if truth.loss_changed else 'is the same'}."
+    cause, loss = f" ({truth.cause})" if truth.cause else "", "changes" if truth.loss_changed else "is the same"
+    yield f"Measured: {truth.effect}{cause}, {'silent' if truth.silent else 'not silent'}, the loss {loss}."
     for state in State:
         names = [p.parameter for p in truth.parameters if p.state is state]
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -78,9 +82,10 @@ def _measured(truth: Truth | None) -> Iterable[str]:
             yield f"  {state}: {', '.join(names[:NAMED])}{more}"
 
 
-def _imports(step: Step) -> list[str]:
-    lines = {"import json", "import math", "import sys", "import torch", *step.source.imports} - {"import aten"}
-    return sorted(lines, key=lambda line: (not line.startswith("import"), "torch" in line, line))
+def _imports(step: Step) -> str:
+    lines = {"import json", "import math", "import sys", "import torch", *step.source.imports}
+    ordered = sorted(lines, key=lambda line: ("torch" in line, line.startswith("from"), line))
+    return "\n".join(["from __future__ import annotations\n", *ordered])
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -39,10 +39,10 @@ def no_names(ref: Ref) -> str:
 def literal(tensor: Tensor) -> str:
     """The tensor written down number by number; exact, since every float32 is a Python float."""
     if tensor.numel() > LARGEST_LITERAL:
-        raise BadInput(
-            f"a script cannot hold a tensor of {tensor.numel()} numbers: replay the mutant instead, or let the model keep the tensor as a buffer"
-        )
-    return f"torch.tensor({Source().value(tensor.tolist(), no_names)}, dtype={tensor.dtype})"
+        too_large = f"a script cannot hold a tensor of {tensor.numel()} numbers"
+        raise BadInput(f"{too_large}: replay the mutant instead, or let the model keep the tensor as a buffer")
+    place = f", device={quoted(str(tensor.device))}" if tensor.device.type != "cpu" else ""
+    return f"torch.tensor({Source().value(tensor.tolist(), no_names)}, dtype={tensor.dtype}{place})"
 
 
 class Source:
@@ -104,7 +104,9 @@ class Source:
                 return f"{space}.{name}"
         if isinstance(target, (FunctionType, type)):
             if "<" in target.__qualname__:
-                raise BadInput(f"'{target.__module__}.{target.__qualname__}' depends on what is around it: move it to the top of its module")
+                raise BadInput(
+                    f"'{target.__module__}.{target.__qualname__}' depends on what is around it: move it to the top of its module"
+                )
             if is_library(target.__module__):
                 self.imports.add(f"import {target.__module__}")
                 return f"{target.__module__}.{target.__qualname__}"

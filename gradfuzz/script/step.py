@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import operator
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 
@@ -19,7 +20,9 @@ from gradfuzz.operators.draft import Mutation
 from gradfuzz.script.expressions import Source, literal, quoted
 
 BREAK = "  # <-- the break"
-RESERVED = frozenset({"torch", "aten", "operator", "math", "p", "b", "c", "inputs", "target", "broken", "float", "slice", "rewind", "Tensor", "nn"})
+RESERVED = frozenset(
+    {"torch", "aten", "operator", "math", "p", "b", "c", "inputs", "target", "broken", "float", "slice", "rewind", "Tensor", "nn"}
+)
 INDENT = "    "
 
 
@@ -35,18 +38,21 @@ class Step:
         self.rewinds = bool(traced.random_states) and not mutation.preserving
         self._old = traced.program.by_name
         self._region = next((i for i in mutation.program.instructions if isinstance(i.target, Region)), None)
-        self._inside = {i.name for i in self._region.target.body} if isinstance(self._region and self._region.target, Region) else set()
         self._stands_for = self._standing()
         self._register()
         self._names = self._identifiers()
         self._names |= self._leaf_expressions()
-        self._place = ("", "")
+        self._place: tuple[str, str] | None = None
 
     # -- names ------------------------------------------------------------------------------------------------------------------------
 
     def _all(self) -> Iterator[Instruction]:
         """Every instruction of both versions."""
         yield from self.traced.program.instructions
+        yield from self._broken()
+
+    def _broken(self) -> Iterator[Instruction]:
+        """Every instruction of the broken version, those inside a checkpoint included."""
         for instruction in self.mutation.program.instructions:
             yield from instruction.target.body if isinstance(instruction.target, Region) else (instruction,)
 
@@ -62,8 +68,8 @@ class Step:
         wishes = {i.name for i in self._all()} | {i.name for i in (self._region,) if i}
         found: dict[str, str] = {}
         for wish in sorted(wishes):
-            name = wish
-            while name in reserved or keyword.iskeyword(name) or (name != wish and name in wishes):
+            name = re.sub(r"\W", "_", wish if not wish[0].isdigit() else f"m{wish}")
+            while name in found.values() or name in reserved or keyword.iskeyword(name) or (name != wish and name in wishes):
                 name += "_"
             found[wish] = name
         return found
@@ -101,11 +107,10 @@ class Step:
     def _unchanged(self, new: Instruction, old: Instruction) -> bool:
         """Whether one line says both: the same call of the same values, or of values that stand for them."""
         stand = lambda ref: Ref(self._stands_for.get(ref.name, ref.name))  # noqa: E731
-        return (
-            new is old
-            or new.target is old.target
-            and substitute(new.args, stand) == old.args
-            and substitute(dict(new.kwargs), stand) == dict(old.kwargs)
+        return new is old or (new.target, substitute(new.args, stand), substitute(dict(new.kwargs), stand)) == (
+            old.target,
+            old.args,
+            dict(old.kwargs),
         )
 
     # -- lines ------------------------------------------------------------------------------------------------------------------------
@@ -113,7 +118,7 @@ class Step:
     def lines(self) -> list[str]:
         """The body of the function, without its indentation."""
         program = self.mutation.program
-        left = {i.name for i in program.instructions} | self._inside
+        left = {i.name for i in self._broken()}
         if missing := [i.name for i in self.traced.program.instructions if i.name not in left]:
             raise BadInput(f"the mutant has lost '{missing[0]}', and a script has no form for that")
         region = self._region.name if self._region else ""
@@ -160,7 +165,7 @@ class Step:
         lines = []
         if (place := (new.module, new.source)) != self._place:
             self._place = place
-            lines.append(f"# {'  '.join(part for part in place if part) or 'the model itself'}")
+            lines.append(f"# {'  '.join(part for part in (place_of(new.module), new.source) if part)}")
         if isinstance(new.target, Region):
             return lines + self._checkpoint(new, new.target)
         old, variable = self._old.get(new.name), self._names[new.name]
@@ -212,7 +217,9 @@ class Step:
             grad = f".requires_grad_({old}.requires_grad)" if name.startswith("parameter:") else ""
             lines.append(f"{old} = {filled(tensor, old)}{grad}{BREAK}")
         lines += [f"{self._names[name]}.requires_grad_(False){BREAK}" for name in sorted(self.mutation.frozen)]
-        lines += [f"{self._names[name]}.requires_grad_(True){BREAK}" for name in sorted(self.mutation.with_grad) if not name.startswith("input:")]
+        lines += [
+            f"{self._names[name]}.requires_grad_(True){BREAK}" for name in sorted(self.mutation.with_grad) if not name.startswith("input:")
+        ]
         return lines
 
     def constants(self) -> dict[str, str]:
@@ -232,6 +239,11 @@ class Step:
         if isinstance(found, Tensor) and found.dtype == tensor.dtype and torch.equal(found, tensor):
             return f"model{f'.get_submodule({quoted(owner)})' if owner else ''}.{attribute}.detach().clone()"
         return literal(tensor.detach())
+
+
+def place_of(module: str) -> str:
+    """A module's path as a reader takes it: a number alone says nothing."""
+    return module if module == "loss" else f"module {module}" if module not in ("", ".") else "the model itself"
 
 
 def filled(tensor: Tensor, old: str) -> str:

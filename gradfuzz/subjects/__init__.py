@@ -23,8 +23,8 @@ class Provider:
     where target is the part of the name behind the colon (for ``file`` and ``import``: the whole name).
 
     Same target and seed, same bits: ``build`` is called with torch's generator already seeded.
-    code: with the same arguments, Python source that defines ``model``, ``inputs``, ``target`` and ``loss_fn`` with those very bits, without
-    gradfuzz, when it runs after ``torch.manual_seed(SEED)``; where more than torch is to be seeded before a pass, also ``seed_all()``.
+    code: with the same arguments, Python source that defines ``model``, ``inputs``, ``target`` and ``loss_fn`` with those very bits when it
+    runs after ``torch.manual_seed(SEED)``, without gradfuzz; also ``seed_all()`` where more than torch is to be seeded before each pass.
     """
 
     name: str

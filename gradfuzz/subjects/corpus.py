@@ -74,8 +74,9 @@ def _code(name: str, seed: int, shape: tuple[int, ...] | None) -> str:
         ours = isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gradfuzz")
         is_docstring = node is tree.body[0] and ast.get_docstring(tree) is not None
         if ours or is_docstring:
-            lines[node.lineno - 1 : node.end_lineno] = _STAND_IN.splitlines() if ours else [f"# {line}" for line in summaries()[name].splitlines()]
-    return "\n".join([*lines, "", "", "made = case()", "model, inputs, target, loss_fn = made.model, made.inputs, made.target, made.loss_fn"])
+            lines[node.lineno - 1 : node.end_lineno] = _STAND_IN.splitlines() if ours else [f"# {summaries()[name]}"]
+    unpacked = "model, inputs, target, loss_fn = made.model, made.inputs, made.target, made.loss_fn"
+    return "\n".join([*lines, "", "", "made = case()", unpacked])
 
 
 providers.add(

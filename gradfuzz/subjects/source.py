@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Mapping
 from copy import deepcopy
@@ -19,7 +18,7 @@ from gradfuzz.subjects.user import call_maker
 _NEEDS_TORCHVISION = ("torchvision", "timm", "transformers")
 
 
-def import_torchvision(model: str = "") -> str:
+def import_torchvision() -> str:
     """The import, and what makes it work where torchvision was built for another torch (see shim.py)."""
     return """
 try:
@@ -33,7 +32,7 @@ except RuntimeError:  # a torchvision that was built for another torch: its impo
 
 
 def default_loss_source(kind: Any) -> str:
-    """``loss_fn`` for one kind of loss (``cross_entropy``, ``mse_loss``), or for a list or dict of them that are added up; None is left out."""
+    """``loss_fn`` for one kind of loss (``cross_entropy``, ``mse_loss``), or for a list or dict of them, added up without those of None."""
     if isinstance(kind, str):
         return f"loss_fn = torch.nn.functional.{kind}"
     return f"\n\ndef loss_fn(output, target):\n    return {_loss(kind, 'output', 'target')}"

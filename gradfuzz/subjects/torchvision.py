@@ -102,7 +102,7 @@ def _code(name: str, seed: int, shape: tuple[int, ...] | None) -> str:
     heads = _HEADS.get(name, 1)
     return "\n".join(
         [
-            import_torchvision(name),
+            import_torchvision(),
             f"images = torch.randn({images})",
             f'model = torchvision.models.get_model("{name}", weights=None{options}).train()',
             *start,

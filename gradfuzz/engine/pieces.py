@@ -1,0 +1,149 @@
+"""One forward and one backward of the correct program, kept in pieces: one small autograd graph per instruction.
+
+Each instruction ran on inputs of its own, cut off from where they came from, so that its vector-Jacobian product can be taken alone, again
+and again, with any cotangent. Put together in autograd's own order the pieces give autograd's own bits; ``Pieces.check`` makes sure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradfuzz.graph.execution import Leaves, environment_of
+from gradfuzz.graph.program import Environment, Instruction, RandomStates, Ref, restore_random, substitute, tensors_of
+from gradfuzz.isolation import isolated
+
+Cotangent = Any  # a Tensor; for a value that is a tuple, a tuple of Tensor or None
+
+
+@dataclass
+class Piece:
+    """One executed instruction.
+
+    value: its result, cut off. inputs: per use of a value that requires grad, the value's name and the stand-in that was used (a tensor, or a
+    tuple of tensors). output: the result with its little graph; None where nothing in it requires grad.
+    """
+
+    value: Any
+    inputs: tuple[tuple[str, Any], ...] = ()
+    output: Any = None
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.output is not None
+
+    def pull(self, cotangent: Cotangent, keep: bool = True) -> tuple[Cotangent | None, ...]:
+        """The vector-Jacobian product: what each input receives, None where nothing; aligned with ``inputs``."""
+        outputs, given = [], []
+        for tensor, part in zip(tensors_of(self.output), _parts(cotangent), strict=True):
+            if part is not None and tensor.requires_grad:
+                outputs.append(tensor)
+                given.append(part)
+        flat = [tensor for _, stand_in in self.inputs for tensor in tensors_of(stand_in)]
+        wanted = [tensor for tensor in flat if tensor.requires_grad]
+        if not outputs or not wanted:
+            return tuple(None for _ in self.inputs)
+        found = dict(zip(map(id, wanted), torch.autograd.grad(outputs, wanted, given, retain_graph=keep, allow_unused=True), strict=True))
+        received: list[Cotangent | None] = []
+        for _, stand_in in self.inputs:
+            if isinstance(stand_in, Tensor):
+                received.append(found.get(id(stand_in)))
+            else:
+                parts = tuple(found.get(id(tensor)) for tensor in tensors_of(stand_in))
+                received.append(parts if any(part is not None for part in parts) else None)
+        return tuple(received)
+
+
+def _parts(cotangent: Cotangent) -> list[Tensor | None]:
+    return list(cotangent) if isinstance(cotangent, (tuple, list)) else [cotangent]
+
+
+def run_piece(
+    instruction: Instruction, environment: Environment, requires: Mapping[str, bool], random_states: RandomStates
+) -> Piece:
+    """Execute one instruction on stand-ins. requires: which of the values that it reads require grad."""
+    inputs: list[tuple[str, Any]] = []
+
+    def stand_in(ref: Ref) -> Any:
+        value = environment[ref.name]
+        if not requires.get(ref.name, False):
+            return value
+        fresh = _cut_off(value, True)
+        inputs.append((ref.name, fresh))
+        return fresh
+
+    args, kwargs = substitute(instruction.args, stand_in), substitute(dict(instruction.kwargs), stand_in)
+    if instruction.name in random_states:
+        restore_random(random_states[instruction.name], environment)
+    with torch.set_grad_enabled(instruction.grad):
+        result = instruction.target(*args, **kwargs)
+    if not any(tensor.requires_grad for tensor in tensors_of(result)):
+        return Piece(result)
+    return Piece(_cut_off(result, False), tuple(inputs), result)
+
+
+def _cut_off(value: Any, require: bool) -> Any:
+    """Detached; with ``require`` a new leaf for every floating tensor."""
+    if isinstance(value, Tensor):
+        return value.detach().requires_grad_(require and value.is_floating_point())
+    return type(value)(_cut_off(item, require) for item in value) if isinstance(value, (tuple, list)) else value
+
+
+def add(one: Cotangent | None, other: Cotangent | None) -> Cotangent | None:
+    """Accumulate as autograd does: what arrives first on the left."""
+    if one is None or other is None:
+        return other if one is None else one
+    if isinstance(one, Tensor):
+        return one + other
+    return tuple(add(a, b) for a, b in zip(one, other, strict=True))
+
+
+@dataclass
+class Pieces:
+    """The reference pass in pieces.
+
+    cotangents: per value and per parameter leaf, what reaches it. received: per instruction, what it sent to each of its inputs.
+    """
+
+    environment: Environment
+    requires: dict[str, bool]
+    pieces: dict[str, Piece] = field(default_factory=dict)
+    received: dict[str, tuple[Cotangent | None, ...]] = field(default_factory=dict)
+    cotangents: dict[str, Cotangent | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, instructions: tuple[Instruction, ...], output: str, leaves: Leaves, random_states: RandomStates, seed: int) -> Pieces:
+        """Run forward and backward once."""
+        environment = environment_of(leaves)
+        requires = {name: bool(tensor.requires_grad) for name, tensor in environment.items() if isinstance(tensor, Tensor)}
+        self = cls({name: t.detach() if isinstance(t, Tensor) else t for name, t in environment.items()}, requires)
+        with isolated(seed):
+            for instruction in instructions:
+                piece = run_piece(instruction, self.environment, self.requires, random_states)
+                self.pieces[instruction.name] = piece
+                self.environment[instruction.name] = piece.value
+                self.requires[instruction.name] = piece.requires_grad
+            self.cotangents[output] = torch.ones_like(self.pieces[output].value)
+            for instruction in reversed(instructions):
+                cotangent, piece = self.cotangents.get(instruction.name), self.pieces[instruction.name]
+                if cotangent is None or not piece.requires_grad:
+                    continue
+                sent = piece.pull(cotangent)
+                self.received[instruction.name] = sent
+                for (name, _), part in zip(piece.inputs, sent, strict=True):
+                    self.cotangents[name] = add(self.cotangents.get(name), part)
+        return self
+
+    def disagreement(self, gradients: Mapping[str, Tensor | None]) -> str:
+        """Name of a parameter whose gradient is not autograd's bit for bit, or ""."""
+        for name, gradient in gradients.items():
+            mine = self.cotangents.get(f"parameter:{name}")
+            if (mine is None) != (gradient is None):
+                return name
+            if mine is not None and gradient is not None and not torch.equal(mine, gradient):
+                return name
+        return ""
