@@ -90,6 +90,10 @@ class Thresholds:
     change: float = 1e-6
     """Relative change of the loss that a finite-difference step aims at; it is shorter than ``step`` where the loss is steep, because deep
     networks with ReLU have kinks wherever the loss moves much."""
+    rounding: float = 1e-12
+    """Relative change of a float64 loss, or size of a float64 gradient against the reference, that rounding alone can bring about."""
+    aside: float = 1e-4
+    """How far parameters with a zero gradient are moved, relative to their norm, to see whether it is zero only where they were."""
     batches: int = 3
     """Batches on which a gradient must be zero before it counts as dead, and to look for life at the baseline."""
 

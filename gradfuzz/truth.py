@@ -6,8 +6,9 @@ What each label rests on:
 - the function is the same one (no value changed, checked bit by bit): its derivative is then the reference gradient, which the baseline gate
   checked against finite differences. What is missing or zero was *cut*, what differs is *biased*.
 - the function is another one: it is replayed in float64. Healthy there: *underflow*. No dataflow from the parameter to the loss: *unused*.
-  The loss does not move by one bit when the lost parameters do: *flat*; it does: *cut*. What is left is compared with central differences:
-  *changed* if autograd is right about the new function, *biased* if not.
+  The loss does not move when the lost parameters do, or their gradient comes back a little aside: *flat*; else *cut*. What is left is compared
+  with central differences: *changed* if autograd is right about the new function, *biased* if it is not, and *underflow* if what was observed
+  in working precision is not what float64 gives. Where kinks leave that open, ``faithful`` is None.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gradfuzz.engine import Observation
+from gradfuzz.engine import Observation, compare
 from gradfuzz.graph.execution import DoublePrecision, Pass, run_pass
-from gradfuzz.graph.finite_difference import matches, normalised, slope, varies
+from gradfuzz.graph.finite_difference import length, matches, normalised, random_direction, slope, varies
 from gradfuzz.graph.trace import TracedCase, norm
 from gradfuzz.operators.draft import Mutation
 from gradfuzz.records import LOST, Cause, Effect, ParameterTruth, State, Truth
@@ -93,12 +94,14 @@ def _cause(
         return Cause.NONE, None
     if effect is Effect.NONFINITE:
         return _cause_of_nonfinite(traced, observation, exact), False
-    replay = _Replay(traced, mutation, function, exact)
+    replay = _Replay(traced, mutation, observation, function, exact)
     causes = replay.of_lost(lost, states)
     honest = replay.honest([name for name in traced.live if name not in lost])
+    blurred = replay.blurred([name for name, state in states.items() if state is State.ALTERED])
     if not lost:
-        causes.add(Cause.CHANGED if honest else Cause.BIASED)
-    return next(cause for cause in CAUSE_ORDER if cause in causes), honest and not causes & {Cause.CUT, Cause.UNDERFLOW}
+        causes.add(Cause.BIASED if honest is False else Cause.UNDERFLOW if blurred else Cause.CHANGED)
+    wrong = blurred or honest is False or bool(causes & {Cause.CUT, Cause.UNDERFLOW})
+    return next(cause for cause in CAUSE_ORDER if cause in causes), False if wrong else honest
 
 
 def _cause_of_nonfinite(traced: TracedCase, observation: Observation, exact: Pass) -> Cause:
@@ -111,42 +114,71 @@ def _cause_of_nonfinite(traced: TracedCase, observation: Observation, exact: Pas
 
 @dataclass
 class _Replay:
-    """The mutated function in float64, with its gradients."""
+    """The mutated function in float64, with its gradients, beside what was observed in working precision."""
 
     traced: TracedCase
     mutation: Mutation
+    observation: Observation
     function: DoublePrecision
     exact: Pass
 
     def of_lost(self, lost: list[str], states: dict[str, State]) -> set[Cause]:
         """The causes, each once, of parameters without a usable gradient."""
-        causes, open_question = set(), []
+        causes, open_question, limits = set(), [], self.traced.thresholds
         reached = self.mutation.program.ancestors(self.mutation.program.output)
         for name in lost:
             gradient = self.exact.gradients.get(name)
             size = norm(gradient) if gradient is not None else 0.0
-            if size >= self.traced.thresholds.vanished * self.traced.norm(name):
+            observed = self.observation.compared[name].norm if states[name] is State.VANISHED else 0.0
+            if size >= limits.vanished * self.traced.norm(name):
                 causes.add(Cause.UNDERFLOW)
+            elif size > 0.0 and states[name] is State.ZERO:
+                causes.add(Cause.UNDERFLOW if size > limits.rounding * self.traced.norm(name) else Cause.FLAT)
             elif size > 0.0:
-                causes.add(Cause.UNDERFLOW if states[name] is State.ZERO else Cause.CHANGED)
+                causes.add(Cause.CHANGED if size > limits.noise * observed else Cause.FLAT)
             elif f"parameter:{name}" not in reached:
                 causes.add(Cause.UNUSED)
             else:
                 open_question.append(name)
         if open_question:
-            causes.add(Cause.CUT if varies(self.function, open_question, self.traced.thresholds) else Cause.FLAT)
+            causes.add(self._cut_or_flat(open_question))
         return causes
 
-    def honest(self, names: Iterable[str]) -> bool:
+    def _cut_or_flat(self, names: list[str]) -> Cause:
+        """A zero that is one only at this very point (a kink, a stationary point) is honest; so is one around which nothing varies."""
+        direction = random_direction(self.function, names)
+        distance = self.traced.thresholds.aside * max(length(self.function.parameter(name) for name in direction), 1.0)
+        aside = self.function.moved({name: self.function.parameter(name) + distance * d for name, d in direction.items()})
+        there = aside.gradients(self.mutation.frozen, self.mutation.with_grad)
+        found = (there.gradients.get(name) for name in names)
+        if any(g is not None and norm(g) > self.traced.thresholds.rounding * self.traced.norm(n) for n, g in zip(names, found, strict=True)):
+            return Cause.FLAT
+        return Cause.CUT if varies(aside, names, self.traced.thresholds) else Cause.FLAT
+
+    def honest(self, names: Iterable[str]) -> bool | None:
         """Whether autograd's float64 gradients are the derivative: along themselves, and along their difference from the reference."""
-        limits = self.traced.thresholds
         found = {name: g for name in names if (g := self.exact.gradients.get(name)) is not None}
         before = self.traced.double and self.traced.double_reference.gradients
         change = {name: g - before[name] for name, g in found.items() if before.get(name) is not None}
+        answers = []
         for direction in (normalised(found), normalised(change)):
-            if not matches(self.function, direction, slope(found, direction), limits):
+            answers.append(matches(self.function, direction, slope(found, direction), self.traced.thresholds))
+            if answers[-1] is False:
                 return False
-        return True
+        return None if None in answers else True
+
+    def blurred(self, names: Iterable[str]) -> bool:
+        """Whether a gradient in working precision is not the one of float64: another length, or another angle to the reference."""
+        noise = self.traced.thresholds.noise
+        for name in names:
+            gradient, reference = self.exact.gradients.get(name), self.traced.reference.gradients.get(name)
+            seen = self.observation.compared[name]
+            right = compare(gradient.to(reference.dtype), reference, self.traced.thresholds) if gradient is not None and reference is not None else None
+            if right is None or not math.isfinite(right.norm_ratio):
+                continue
+            if abs(seen.norm_ratio - right.norm_ratio) > noise * right.norm_ratio or abs(seen.cosine - right.cosine) > noise**2 / 2:
+                return True
+        return False
 
 
 def _alive_elsewhere(traced: TracedCase, mutation: Mutation, states: dict[str, State]) -> bool:

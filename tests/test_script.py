@@ -148,7 +148,6 @@ def imported(script: str) -> set[str]:
 
 
 def test_cuts_of_torchvision_models(tmp_path: Path) -> None:
-    """Small images, and a subject with random depth and tensors that the trace met in the code."""
     cut = "torchvision:resnet18::insert-detach::maxpool->layer1_0_add"
     agree([prepare(cut), prepare("torchvision:shufflenet_v2_x0_5::no-grad-region::stage3")], tmp_path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -150,6 +151,13 @@ class DoublePrecision:
         with isolated(self.seed), torch.no_grad():
             execute(self.program.instructions, environment, self.random_states, hold)
         return float(environment[self.program.output])
+
+    def moved(self, parameters: Mapping[str, Tensor]) -> DoublePrecision:
+        """The same function around another point."""
+        other = copy(self)
+        other.leaves = {**self.leaves, **{f"parameter:{n}": t.requires_grad_(self.leaves[f"parameter:{n}"].requires_grad) for n, t in parameters.items()}}
+        other._held = {}
+        return other
 
     def parameter(self, name: str) -> Tensor:
         return self.leaves[f"parameter:{name}"].detach()

@@ -45,10 +45,11 @@ def moved(function: DoublePrecision, direction: Direction, h: float) -> float:
     return function.value({name: function.parameter(name) + h * d for name, d in direction.items()})
 
 
-def matches(function: DoublePrecision, direction: Direction, claimed: float, limits: Thresholds) -> bool:
+def matches(function: DoublePrecision, direction: Direction, claimed: float, limits: Thresholds) -> bool | None:
     """Whether a claimed directional derivative equals ``(f(p + h d) - f(p - h d)) / 2h``.
 
-    h is as long as ``Thresholds.step`` and ``Thresholds.change`` allow; a kink within it is stepped around with shorter ones. The error is
+    h is as long as ``Thresholds.step`` and ``Thresholds.change`` allow, then shorter and shorter. False only if two neighbouring estimates
+    agree with each other and not with the claim, nor is the claim a subgradient; None if there are kinks or jumps within every h, so that nothing can be said. The error is
     O(h²): Griewank & Walther, Evaluating Derivatives (2008), section 1.2.
     """
     if not direction:
@@ -56,11 +57,27 @@ def matches(function: DoublePrecision, direction: Direction, claimed: float, lim
     h = longest_step(function, direction, limits)
     if claimed:
         h = min(h, limits.change * max(abs(function.base), 1e-3) / abs(claimed))
-    for shorter in (1.0, 0.1, 0.01):
+
+    def close(one: float, other: float) -> bool:
+        return abs(one - other) <= limits.difference * max(abs(one), abs(other))
+
+    before = math.nan
+    for shorter in (1.0, 0.1, 0.01, 0.001):
         measured = (moved(function, direction, shorter * h) - moved(function, direction, -shorter * h)) / (2 * shorter * h)
-        if abs(measured - claimed) <= limits.difference * max(abs(measured), abs(claimed)):
+        if close(measured, claimed):
             return True
-    return False
+        if close(measured, before):
+            return _is_subgradient(function, direction, claimed, shorter * h, limits)
+        before = measured
+    return None
+
+
+def _is_subgradient(function: DoublePrecision, direction: Direction, claimed: float, h: float, limits: Thresholds) -> bool:
+    """Whether the claim lies between the slopes on the two sides: at a kink autograd is free to choose. Elsewhere the two are one."""
+    ahead = (moved(function, direction, h) - function.base) / h
+    behind = (function.base - moved(function, direction, -h)) / h
+    slack = limits.difference * max(abs(ahead), abs(behind))
+    return min(ahead, behind) - slack <= claimed <= max(ahead, behind) + slack
 
 
 def slope(gradients: Mapping[str, Tensor], direction: Direction) -> float:
@@ -68,7 +85,7 @@ def slope(gradients: Mapping[str, Tensor], direction: Direction) -> float:
     return math.fsum(float((gradients[name] * d).sum()) for name, d in direction.items())
 
 
-def agrees(function: DoublePrecision, names: Iterable[str], gradients: Mapping[str, Tensor | None], limits: Thresholds) -> bool:
+def agrees(function: DoublePrecision, names: Iterable[str], gradients: Mapping[str, Tensor | None], limits: Thresholds) -> bool | None:
     """Whether float64 gradients are the derivative of the function, along themselves: the direction in which it varies most."""
     present = {name: g for name in names if (g := gradients.get(name)) is not None}
     direction = normalised(present)
@@ -76,7 +93,8 @@ def agrees(function: DoublePrecision, names: Iterable[str], gradients: Mapping[s
 
 
 def varies(function: DoublePrecision, names: Iterable[str], limits: Thresholds) -> bool:
-    """Whether the function changes at all, by a single bit in float64, when the named parameters move a little."""
+    """Whether the loss follows when the named parameters move a little: by more than rounding, however little they move."""
     direction = random_direction(function, names)
     h = longest_step(function, direction, limits)
-    return all(moved(function, direction, shorter * h) != function.base for shorter in (1.0, 0.01))
+    least = limits.rounding * abs(function.base)
+    return all(abs(moved(function, direction, longer * h) - function.base) > least for longer in (100.0, 1.0))

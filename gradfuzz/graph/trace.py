@@ -120,7 +120,7 @@ def trace_case(name: str, case: Case, seed: int = 0, thresholds: Thresholds | No
     if not traced.live:
         raise Refused(f"no parameter has a live gradient, so there is nothing to break: {next(iter(traced.left_out.values()), 'all frozen')}")
     _forced_fail(traced)
-    if not agrees(traced.double, traced.live, traced.double_reference.gradients, limits):
+    if agrees(traced.double, traced.live, traced.double_reference.gradients, limits) is False:
         raise Refused("autograd and finite differences disagree on the unmutated case: its own backward is not the derivative of its loss")
     return traced
 

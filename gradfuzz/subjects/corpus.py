@@ -79,6 +79,4 @@ def _code(name: str, seed: int, shape: tuple[int, ...] | None) -> str:
     return "\n".join([*lines, "", "", "made = case()", unpacked])
 
 
-providers.add(
-    "corpus", Provider("corpus", "small architectures that together have what real networks have", _names, _build, _code)
-)
+providers.add("corpus", Provider("corpus", "small architectures that together have what real networks have", _names, _build, _code))

@@ -113,6 +113,4 @@ def _code(name: str, seed: int, shape: tuple[int, ...] | None) -> str:
     )
 
 
-providers.add(
-    "torchvision", Provider("torchvision", "classification models of torchvision, randomly initialised", _names, _build, _code)
-)
+providers.add("torchvision", Provider("torchvision", "classification models of torchvision, randomly initialised", _names, _build, _code))
