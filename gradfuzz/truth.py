@@ -145,27 +145,30 @@ class _Replay:
         return causes
 
     def _cut_or_flat(self, names: list[str]) -> Cause:
-        """A zero that is one only at this very point (a kink, a stationary point) is honest; so is one around which nothing varies."""
+        """Where nothing varies the zero is honest; so is one that is zero only at this very point (a kink, a stationary point)."""
+        limits = self.traced.thresholds
+        if not varies(self.function, names, limits):
+            return Cause.FLAT
         direction = random_direction(self.function, names)
-        distance = self.traced.thresholds.aside * max(length(self.function.parameter(name) for name in direction), 1.0)
+        distance = limits.aside * max(length(self.function.parameter(name) for name in direction), 1.0)
         aside = self.function.moved({name: self.function.parameter(name) + distance * d for name, d in direction.items()})
         there = aside.gradients(self.mutation.frozen, self.mutation.with_grad)
-        found = (there.gradients.get(name) for name in names)
-        if any(g is not None and norm(g) > self.traced.thresholds.rounding * self.traced.norm(n) for n, g in zip(names, found, strict=True)):
+        found = ((name, there.gradients.get(name)) for name in names)
+        if any(gradient is not None and norm(gradient) > limits.rounding * self.traced.norm(name) for name, gradient in found):
             return Cause.FLAT
-        return Cause.CUT if varies(aside, names, self.traced.thresholds) else Cause.FLAT
+        return Cause.CUT if varies(aside, names, limits) else Cause.FLAT
 
     def honest(self, names: Iterable[str]) -> bool | None:
-        """Whether autograd's float64 gradients are the derivative: along themselves, and along their difference from the reference."""
+        """Whether autograd's float64 gradients are the derivative, in a direction made of themselves and of their change from the reference.
+
+        The one is where the function varies most, the other where a gradient that should not have changed betrays itself.
+        """
         found = {name: g for name in names if (g := self.exact.gradients.get(name)) is not None}
         before = self.traced.double and self.traced.double_reference.gradients
-        change = {name: g - before[name] for name, g in found.items() if before.get(name) is not None}
-        answers = []
-        for direction in (normalised(found), normalised(change)):
-            answers.append(matches(self.function, direction, slope(found, direction), self.traced.thresholds))
-            if answers[-1] is False:
-                return False
-        return None if None in answers else True
+        along = normalised(found)
+        change = normalised({name: g - before[name] for name, g in found.items() if before.get(name) is not None})
+        direction = normalised({name: d + change[name] if name in change else d for name, d in along.items()})
+        return matches(self.function, direction, slope(found, direction), self.traced.thresholds)
 
     def blurred(self, names: Iterable[str]) -> bool:
         """Whether a gradient in working precision is not the one of float64: another length, or another angle to the reference."""

@@ -63,9 +63,12 @@ def _parts(cotangent: Cotangent) -> list[Tensor | None]:
 
 
 def run_piece(
-    instruction: Instruction, environment: Environment, requires: Mapping[str, bool], random_states: RandomStates
+    instruction: Instruction, environment: Environment, requires: Mapping[str, bool], random_states: RandomStates, edited: bool = False
 ) -> Piece:
-    """Execute one instruction on stand-ins. requires: which of the values that it reads require grad."""
+    """Execute one instruction on stand-ins. requires: which of the values that it reads require grad.
+
+    edited: it is no part of the traced program, and may ask whether its argument is a leaf; parameters are, other values are not.
+    """
     inputs: list[tuple[str, Any]] = []
 
     def stand_in(ref: Ref) -> Any:
@@ -74,7 +77,7 @@ def run_piece(
             return value
         fresh = _cut_off(value, True)
         inputs.append((ref.name, fresh))
-        return fresh
+        return fresh.view_as(fresh) if edited and isinstance(fresh, Tensor) and not ref.name.startswith("parameter:") else fresh
 
     args, kwargs = substitute(instruction.args, stand_in), substitute(dict(instruction.kwargs), stand_in)
     if instruction.name in random_states:

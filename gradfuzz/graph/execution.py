@@ -27,6 +27,14 @@ from gradfuzz.isolation import isolated, texts
 Leaves = Mapping[str, Tensor]
 
 
+EXPECTED = (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError, AttributeError)  # what broken code may raise
+
+
+def first_line(error: BaseException) -> str:
+    """Type and first line of an exception's message."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:300]
+
+
 @dataclass
 class Pass:
     """One forward and backward pass.
@@ -96,8 +104,8 @@ def run_pass(
             done.gradients = {
                 name.removeprefix("parameter:"): tensor.grad for name, tensor in environment.items() if name.startswith("parameter:")
             }
-        except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError, AttributeError) as error:
-            done.error = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:300]
+        except EXPECTED as error:
+            done.error = first_line(error)
         done.warnings = texts(caught)
     return done
 

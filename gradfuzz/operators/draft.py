@@ -20,13 +20,16 @@ from gradfuzz.records import Kind, Site
 class Mutation:
     """A mutant, ready to run.
 
-    program: with the edits. preserving: the edits claim to leave every value as it was, so that the function is the same. edited: names of the instructions that are new or call something else than before. frozen: leaves that lost
-    ``requires_grad``; with_grad: leaves that gained it. tensors: leaves with other values.
+    program: with the edits. preserving: the edits claim to leave every value as it was, so that the function is the same. edits: the
+    instructions that are new or changed, each with its place among the positions of the unmutated program. whole: a region was folded into
+    one call, so that the edits do not tell everything. frozen: leaves that lost ``requires_grad``; with_grad: leaves that gained it.
+    tensors: leaves with other values.
     """
 
     program: Program
     preserving: bool = True
-    edited: tuple[str, ...] = ()
+    edits: tuple[tuple[float, Instruction], ...] = ()
+    whole: bool = False
     frozen: frozenset[str] = frozenset()
     with_grad: frozenset[str] = frozenset()
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -143,25 +146,33 @@ class Draft:
         return [i.name for i in chosen if values[i.name].requires_grad]
 
     def finish(self) -> Mutation:
-        instructions = list(self._inserted.get("", []))
-        for old in self._program.instructions:
-            instructions.append(self._swapped.get(old.name, old))
-            instructions += self._inserted.get(old.name, [])
-        edited = tuple(i.name for i in instructions if self._program.by_name.get(i.name) is not i)
+        base, position = self._program.instructions, self._program.position
+        edits = [(float(position[name]), instruction) for name, instruction in self._swapped.items()]
+        for anchor, several in self._inserted.items():
+            place = position[anchor] if anchor else -1
+            edits += [(place + (number + 1) / 1024, self._swapped.get(i.name, i)) for number, i in enumerate(several)]
+        edits.sort(key=lambda edit: edit[0])
+        instructions = list(base)
+        for place, instruction in reversed(edits):
+            if place == int(place) and place >= 0:
+                instructions[int(place)] = instruction
+            else:
+                instructions.insert(int(place) + 1 if place >= 0 else 0, instruction)
         program = Program(tuple(instructions), self._renamed_output)
-        preserving = not self._tensors and self._same_function(program)
+        preserving = not self._tensors and self._same_function([instruction for _, instruction in edits])
         if self._checkpoint:
             program = self._checkpoint.apply(program)
-        return Mutation(program, preserving, edited, frozenset(self._frozen), frozenset(self._with_grad), self._tensors)
+        whole = self._checkpoint is not None
+        return Mutation(program, preserving, tuple(edits), whole, frozenset(self._frozen), frozenset(self._with_grad), self._tensors)
 
-    def _same_function(self, program: Program) -> bool:
+    def _same_function(self, edited: Iterable[Instruction]) -> bool:
         """Whether the program is the old one but for insertions that claim to preserve values, and for grad modes."""
         stands_for: dict[str, str] = {}
 
         def old_ref(ref: Ref) -> Ref:
             return Ref(stands_for.get(ref.name, ref.name))
 
-        for instruction in program.instructions:
+        for instruction in edited:
             args, kwargs = substitute(instruction.args, old_ref), substitute(dict(instruction.kwargs), old_ref)
             old = self._program.by_name.get(instruction.name)
             if old is not None and old.target is instruction.target and old.stop == instruction.stop:
@@ -171,7 +182,7 @@ class Draft:
                 stands_for[instruction.name] = args[0].name
             else:
                 return False
-        return stands_for.get(program.output, program.output) == self._program.output
+        return stands_for.get(self._renamed_output, self._renamed_output) == self._program.output
 
     def _fresh(self, wish: str) -> str:
         taken = set(self._program.by_name) | {i.name for several in self._inserted.values() for i in several}

@@ -1,0 +1,77 @@
+"""What reaches a value in a mutant's backward pass, said in terms of the reference pass as long as that is exact.
+
+A vector-Jacobian product is linear, and in floating point exactly so for factors of zero, minus one and powers of two. So "twice the
+reference" travels upstream without arithmetic; only where paths with different factors meet must something be computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradfuzz.engine.pieces import Cotangent, add
+from gradfuzz.graph.program import tensors_of
+
+EXACT = (2.0, -1.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """A cotangent: ``factor`` times ``base``. factor None: no gradient at all; 0.0: exact zeros, whatever the base."""
+
+    factor: float | None
+    base: Cotangent | None = None
+
+    @property
+    def present(self) -> bool:
+        return self.factor == 0.0 or (self.factor is not None and self.base is not None)
+
+    @property
+    def cotangent(self) -> Cotangent | None:
+        """The cotangent itself; None for zeros too, which add nothing."""
+        if not self.factor or self.base is None:
+            return None
+        return self.base if self.factor == 1.0 else _times(self.factor, self.base)
+
+
+NOTHING, ZERO = Arrival(None), Arrival(0.0)
+
+
+def _times(factor: float, value: Cotangent) -> Cotangent:
+    return tuple(None if item is None else factor * item for item in value) if isinstance(value, tuple) else factor * value
+
+
+def is_zero(value: Cotangent) -> bool:
+    return not any(bool(tensor.any()) for tensor in tensors_of(value))
+
+
+def recognise(found: Cotangent | None, incoming: Cotangent | None) -> Arrival:
+    """What an edit sent on, as a multiple of what it received if it is one bit for bit."""
+    if found is None:
+        return NOTHING
+    if is_zero(found):
+        return ZERO
+    if isinstance(found, Tensor) and isinstance(incoming, Tensor) and found.shape == incoming.shape and found.dtype == incoming.dtype:
+        for factor in (1.0, *EXACT):
+            if torch.equal(found, factor * incoming):
+                return Arrival(factor, incoming)
+    return Arrival(1.0, found)
+
+
+def total(arrivals: Sequence[Arrival]) -> Arrival:
+    """What several uses of one value send it together, added up in autograd's order."""
+    present = [arrival for arrival in arrivals if arrival.present]
+    if not present:
+        return NOTHING
+    if len(present) == 1:
+        return present[0]
+    if all(arrival.factor == 0.0 for arrival in present):
+        return ZERO
+    summed: Any = None
+    for arrival in present:
+        summed = add(summed, arrival.cotangent)
+    return Arrival(1.0, summed)

@@ -1,0 +1,73 @@
+"""The fast engine: one forward and one backward of the correct case serve every mutant of it.
+
+What a mutation does not touch is not computed again. ``Forward``: only what reads a value that really changed. ``Backward``: from the nearest
+place after which nothing changed, upstream, for as long as what arrives is not a known multiple of the reference; what came of a cotangent
+is remembered by its bits. The answers are the naive engine's, bit for bit; what cannot be done in pieces is handed to it, and counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+
+from gradfuzz.engine import Observation
+from gradfuzz.engine.backward import Backward, Compared, Reference
+from gradfuzz.engine.forward import Forward
+from gradfuzz.engine.naive import NaiveEngine
+from gradfuzz.engine.pieces import Pieces
+from gradfuzz.graph.execution import EXPECTED, first_line
+from gradfuzz.graph.trace import TracedCase
+from gradfuzz.isolation import isolated, texts
+from gradfuzz.operators.draft import Mutation
+
+
+@dataclass
+class SharedEngine:
+    """handed_over: how many mutants went to the naive engine, by reason."""
+
+    traced: TracedCase
+    handed_over: Counter[str] = field(default_factory=Counter)
+    name: ClassVar[str] = "shared"
+
+    def __post_init__(self) -> None:
+        traced = self.traced
+        self.naive = NaiveEngine(traced)
+        self.pieces = Pieces.of(traced.program.instructions, traced.program.output, traced.leaves, traced.random_states, traced.seed)
+        self.reference = Reference(traced, self.pieces)
+        differs = self.pieces.disagreement(traced.reference.gradients)
+        self.obstacle = f"taken in pieces, the gradient of {differs} is not autograd's to the bit" if differs else ""
+
+    def observe(self, mutation: Mutation) -> Observation:
+        reason = self.obstacle or ("a region of it runs as one call" if mutation.whole else "")
+        if reason:
+            self.handed_over[reason] += 1
+            return self.naive.observe(mutation)
+        return self._observe(mutation)
+
+    def _observe(self, mutation: Mutation) -> Observation:
+        traced, output = self.traced, mutation.program.output
+        forward = Forward(self.pieces, traced.program, traced.random_states, mutation)
+        done = Observation(stage="forward")
+        compared: Compared = {}
+        with isolated(traced.seed) as caught:
+            try:
+                forward.run()
+                done.loss = float(forward.value(output)) if forward.origin(output) in forward.dirty else traced.reference.loss
+                done.stage, done.severed = "backward", not forward.needs(output)
+                if done.severed:
+                    torch.zeros(()).backward()  # autograd's own complaint
+                compared = Backward(self.reference, forward, output).run()
+                done.stage = ""
+            except EXPECTED as error:
+                done.error = first_line(error)
+            done.warnings = traced.reference.warnings | texts(caught)
+        done.preserved = forward.preserved
+        if not done.stage:
+            done.compared = {name: found for name in traced.case.trainable if (found := compared.get(name)) is not None}
+        if done.stage == "forward":
+            done.loss = math.nan
+        return done
