@@ -25,8 +25,8 @@ def run(model: str, out: str | Path | None = None, *, resume: bool = False, **se
     Returns the tables (``mutants``, ``parameters``, ``verdicts`` as DataFrames, ``manifest``). Raises ``gradfuzz.errors.GradfuzzError``.
     """
     for name in ("operators", "detectors"):
-        if settings.get(name) is not None:
-            settings[name] = tuple(settings[name])
+        if (given := settings.get(name)) is not None:
+            settings[name] = (given,) if isinstance(given, str) else tuple(given)
     chosen = campaign.Settings(model, **settings)
     return campaign.run(chosen, Path(out) if out else default_folder(model), resume=resume, command=f"gradfuzz.run({model!r}, …)")
 

@@ -43,6 +43,12 @@ class Settings:
     input_shape: tuple[int, ...] | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise BadInput(f"the seed must be from 0 to {2**32 - 1}, got {self.seed}")
+        if self.limit is not None and self.limit < 1:
+            raise BadInput(f"the limit must be 1 mutant or more, got {self.limit}")
+
 
 class Progress(Protocol):
     """What a campaign tells while it runs."""
@@ -116,7 +122,7 @@ def run(settings: Settings, out: Path, *, resume: bool = False, progress: Progre
             return load(out)
         if not resume:
             raise BadInput(f"{out} holds this campaign, interrupted: add --resume to finish it, or choose another --out")
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
         raise BadInput(f"{out} is not empty and no campaign of ours: choose another --out")
     return _run(settings, subject, identity, out, progress, command)
 
@@ -131,13 +137,13 @@ def _run(settings: Settings, subject: Subject, identity: dict[str, Any], out: Pa
     traced = trace(subject, settings.seed, settings.thresholds, settings.device)
     tasks = plan(traced, chosen, settings.limit, settings.seed)
     manifest = {"campaign": identity, "status": "running", "command": command, **_about(traced, tasks), "hardware": _hardware(settings)}
+    engine = make_engine(settings.engine, traced)
+    write_manifest(out, manifest)  # first, so that a folder with rows in it is never without its name
     store = Store(out)
     try:
-        write_manifest(out, manifest)
         finished = store.finished()
         todo = [task for task in tasks if str(task.mutant) not in finished]
         progress.start(len(tasks), len(tasks) - len(todo))
-        engine = make_engine(settings.engine, traced)
         for task in sorted(todo, key=lambda task: _draw(task.mutant, settings.seed)):
             begun = time.perf_counter()
             mutation, observation, truth = measure_task(task, traced, engine)

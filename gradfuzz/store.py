@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ TABLES: dict[str, dict[str, str]] = {
         "rank": "REAL", "message": "TEXT", "seconds": "REAL",
     },
 }  # fmt: skip
+ABOUT = ("campaign", "status", "command", "inputs", "instructions", "loss", "live_parameters", "live_numel", "left_out", "planned")
+"""What every manifest says."""
 DTYPES = {"TEXT": "str", "BOOLEAN": "boolean", "INTEGER": "int64", "REAL": "float64"}
 Row = Mapping[str, Any]
 
@@ -58,7 +60,7 @@ class Store:
         with _explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(folder / "campaign.sqlite", isolation_level=None)
-            check_ours(self._connection, folder)
+            check_ours(self._connection, folder, new=True)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
             for table, columns in TABLES.items():
@@ -84,7 +86,8 @@ class Store:
                     )
                 self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a full disk has rolled it back already
+                    self._connection.execute("ROLLBACK")
                 raise
 
     def export(self) -> None:
@@ -109,12 +112,12 @@ def read_tables(connection: sqlite3.Connection) -> dict[str, pd.DataFrame]:
     return frames
 
 
-def check_ours(connection: sqlite3.Connection, folder: Path) -> None:
-    """Refuse a SQLite file of somebody else or of another version; mark a new one as ours."""
+def check_ours(connection: sqlite3.Connection, folder: Path, *, new: bool) -> None:
+    """Refuse a SQLite file of somebody else or of another version. new: whether an empty one may become ours."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if empty:
+    if empty and new:
         connection.execute(f"PRAGMA application_id={APPLICATION}")
         connection.execute(f"PRAGMA user_version={VERSION}")
     elif application != APPLICATION:
@@ -130,14 +133,26 @@ def load(folder: str | Path) -> Tables:
     if manifest is None or not (folder / "campaign.sqlite").exists():
         raise BadInput(f"{folder} is no campaign folder: it has no {'manifest.json' if manifest is None else 'campaign.sqlite'}")
     with _explained(folder):
-        if manifest.get("status") == "complete" and all((folder / f"{table}.parquet").exists() for table in TABLES):
-            frames = {table: pd.read_parquet(folder / f"{table}.parquet") for table in TABLES}
+        if manifest["status"] == "complete" and all((folder / f"{table}.parquet").exists() for table in TABLES):
+            frames = {table: _read_parquet(folder / f"{table}.parquet", columns) for table, columns in TABLES.items()}
         else:
-            connection = sqlite3.connect(f"file:{folder / 'campaign.sqlite'}?mode=ro", uri=True)
-            check_ours(connection, folder)
-            frames = read_tables(connection)
-            connection.close()
+            address = f"{(folder / 'campaign.sqlite').absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(address, uri=True)) as connection:
+                check_ours(connection, folder, new=False)
+                frames = read_tables(connection)
     return Tables(frames["mutants"], frames["parameters"], frames["verdicts"], manifest)
+
+
+def _read_parquet(path: Path, columns: Iterable[str]) -> pd.DataFrame:
+    advice = "remove that one file, and the rows are read from campaign.sqlite beside it"
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise DamagedStore(f"{path} cannot be read ({error}): {advice}") from error
+    absent = [name for name in columns if name not in frame.columns]
+    if absent:
+        raise DamagedStore(f"{path} has no column '{absent[0]}', so it is not ours: {advice}")
+    return frame
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -148,9 +163,10 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise DamagedStore(f"{folder / 'manifest.json'} cannot be read ({error}): choose another --out or remove the folder") from error
-    if not isinstance(found, dict) or "campaign" not in found:
-        raise DamagedStore(f"{folder / 'manifest.json'} is not a gradfuzz manifest: choose another --out")
-    return found
+    absent = [key for key in ABOUT if key not in found] if isinstance(found, dict) else ["campaign"]
+    if absent or not isinstance(found["campaign"], dict):
+        raise DamagedStore(f"{folder / 'manifest.json'} is no manifest of gradfuzz (no '{(absent or ['campaign'])[0]}'): choose another folder")
+    return found  # type: ignore[no-any-return]
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -163,11 +179,13 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 def write_whole(path: Path, write: Any) -> None:
     """Write a file under a temporary name beside it, then rename: readers see the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _explained(path.parent):
+        try:
+            write(temporary)
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -179,7 +197,9 @@ def _explained(folder: Path) -> Iterator[None]:
         advice = {
             "database or disk is full": "the disk is full: free some space and run again with --resume, what was finished is kept",
             "file is not a database": "campaign.sqlite is damaged: choose another --out",
+            "database disk image is malformed": "campaign.sqlite is damaged: choose another --out",
             "database is locked": "another gradfuzz is writing there: wait for it or choose another --out",
+            "UNIQUE constraint failed": "another gradfuzz is writing there: wait for it or choose another --out",
         }
         text = str(error)
         hint = next((line for key, line in advice.items() if key in text), "choose another --out, or mend the folder and run again with --resume")

@@ -87,6 +87,8 @@ def mutation_of(case: TracedCase, cut: Cut) -> Mutation:
 def test_structure_and_execution_agree_on_every_missing_gradient(architecture: Architecture) -> None:
     case = traced_or_rejected(architecture)
     flow, engine = Flow(case), NaiveEngine(case)
+    sites = {(site.value, site.user) for site in operators["insert-detach"].sites(case)}
+    assert sites == {(cut.value, cut.user) for cut in [*flow.cuts(), flow.cut(case.program.output)] if not cut.value.startswith("parameter:")}
     for cut in flow.cuts():
         observation = engine.observe(mutation_of(case, cut))
         severed, altered = set(flow.names(cut.severed)), set(flow.names(cut.altered))
@@ -100,17 +102,9 @@ def test_structure_and_execution_agree_on_every_missing_gradient(architecture: A
 
 
 @given(ARCHITECTURES)
-def test_every_site_of_insert_detach_is_a_cut_that_structure_knows(architecture: Architecture) -> None:
-    case = traced_or_rejected(architecture)
-    known = {(cut.value, cut.user) for cut in Flow(case).cuts()} | {(case.program.output, "")}
-    sites = {(site.value, site.user) for site in operators["insert-detach"].sites(case)}
-    assert sites == {pair for pair in known if not pair[0].startswith("parameter:")}
-
-
-@given(ARCHITECTURES)
 def test_blocking_the_way_of_gradients_never_changes_the_bits_of_the_loss(architecture: Architecture) -> None:
     case = traced_or_rejected(architecture)
-    for found in some(case, ("block",), 25):
+    for found in some(case, ("block",), 15):
         assert found.observation.loss == case.reference.loss, found.mutant
         assert not found.truth.loss_changed
         assert found.observation.preserved
@@ -158,7 +152,7 @@ def slope(gradients: Mapping[str, Tensor | None], direction: Mapping[str, Tensor
 def test_what_is_called_cut_still_moves_the_loss_and_what_is_called_biased_is_not_its_derivative(architecture: Architecture) -> None:
     case = traced_or_rejected(architecture)
     loss, reference = eager_loss(architecture), case.double and case.double_reference.gradients
-    for found in some(case, ("block",), 12):
+    for found in some(case, ("block",), 10):
         truth = found.truth
         if truth.effect in (Effect.EQUIVALENT, Effect.RAISES):
             continue
@@ -182,7 +176,7 @@ def test_what_is_called_cut_still_moves_the_loss_and_what_is_called_biased_is_no
 def test_another_trace_of_the_same_case_gives_the_same_signatures(architecture: Architecture) -> None:
     case = traced_or_rejected(architecture)
     again = trace_case("drawn", architecture.case(), architecture.seed)
-    for found in some(case, ("block", "flag", "flat", "numeric", "init", "path"), 8):
+    for found in some(case, ("block", "flag", "flat", "numeric", "init", "path"), 6):
         mutation = found.operator.mutate(again, found.site, found.mutant.variant)
         observation, truth = observed(again, mutation)
         assert observation.loss == found.observation.loss or math.isnan(observation.loss)
@@ -319,7 +313,7 @@ def test_what_is_multiplied_by_zero_is_flat_though_it_is_read(two: TracedCase) -
 
 
 def test_what_only_this_precision_loses_is_underflow(two: TracedCase) -> None:
-    _, truth = after(two, "tanh", lambda value: value * 1e-30 * 1e-30 * 1e30 * 1e30)
+    _, truth = after(two, "tanh", lambda value: 1e8 * (torch.tanh(10 + value) - 1))
     assert label(truth) == (Effect.DEAD, Cause.UNDERFLOW, False)
     assert states(truth) == {"inner": State.ZERO, "readout": State.ZERO}
 

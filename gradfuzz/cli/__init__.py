@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 from gradfuzz.cli.app import app, options
 from gradfuzz.errors import GradfuzzError
@@ -11,12 +12,31 @@ from gradfuzz.errors import GradfuzzError
 def main() -> None:
     """The console script."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except GradfuzzError as error:
         if options.debug:
             raise
-        print(f"gradfuzz: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
+    except Exception as error:
+        _refuse(_misuse(error))
+    sys.exit(code or 0)
+
+
+def _misuse(error: Exception) -> str:
+    """What the command line's parser says of arguments that do not fit. Whatever else was raised goes on: a fault of ours."""
+    if not hasattr(error, "format_message"):
+        raise error
+    context = getattr(error, "ctx", None)
+    if context is None or not context.args and not sys.argv[1:]:
+        return str(error)
+    return f"{error.format_message().rstrip('.')}. See `{context.command_path} --help`"
+
+
+def _refuse(text: str) -> NoReturn:
+    """One line, without anything that could steer a terminal."""
+    line = " ".join(text.split())
+    print(f"gradfuzz: {''.join(c if c.isprintable() else '?' for c in line)}", file=sys.stderr)
+    sys.exit(2)
 
 
 __all__ = ["main"]

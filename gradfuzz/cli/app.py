@@ -40,7 +40,7 @@ class What(StrEnum):
 
 
 Model = Annotated[str, typer.Option("--model", "-m", help="resnet18, torchvision:resnet18, corpus:mlp, path/to/file.py:function or package.module:function")]
-Seed = Annotated[int, typer.Option(help="Seed of initialisation, data and every random draw.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of initialisation, data and every random draw.")]
 Operators = Annotated[str | None, typer.Option("--operators", help="Operators or families, separated by commas; all unless given.")]
 Engine = Annotated[str, typer.Option(help="How mutants are executed.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]

@@ -77,8 +77,11 @@ class Backward:
     def run(self) -> Compared:
         """Per parameter whose gradient is not the reference's bits: the comparison. Raises whatever the mutated backward raises."""
         for name, piece in self.forward.pieces.items():
-            self._wait(name)
-            for read, _ in (*piece.inputs, *(self.base.pieces[name].inputs if name in self.base.pieces else ())):
+            old = self.base.pieces.get(name)
+            now_reads, old_reads = [read for read, _ in piece.inputs], [read for read, _ in old.inputs] if old else []
+            if old is None or piece.output is not old.output:
+                self._wait(name)
+            for read in {*now_reads} ^ {*old_reads}:
                 self._wait(read)
         notes: list[tuple[str, Arrival, set[str]]] = []
         while self._waiting:

@@ -32,8 +32,8 @@ class Arrival:
 
     @property
     def cotangent(self) -> Cotangent | None:
-        """The cotangent itself; None for zeros too, which add nothing."""
-        if not self.factor or self.base is None:
+        """The cotangent itself; None for the zeros of a tensor too, which add nothing (in a tuple they do: the others may be absent)."""
+        if self.factor is None or self.base is None or (self.factor == 0.0 and isinstance(self.base, Tensor)):
             return None
         return self.base if self.factor == 1.0 else _times(self.factor, self.base)
 

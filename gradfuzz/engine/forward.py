@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from gradfuzz.engine.pieces import Piece, Pieces, run_piece
+from gradfuzz.engine.pieces import Needs, Piece, Pieces, run_piece
 from gradfuzz.engine.worklist import Worklist
+from gradfuzz.graph.functionalize import is_view
 from gradfuzz.graph.program import Instruction, Program, RandomStates, Ref, refs, substitute, tensors_of
 from gradfuzz.operators.draft import Mutation
 
@@ -17,7 +18,7 @@ from gradfuzz.operators.draft import Mutation
 class Forward:
     """What is different about one mutant, seen from the reference pass.
 
-    pieces: the instructions that ran again or have other inputs. dirty: names of values that are not the reference's bits. preserved: every
+    pieces: the instructions that ran again or have other inputs. dirty: names of values that are not the reference's, in bits or in layout. preserved: every
     insertion that claimed to keep its argument's bits did.
     """
 
@@ -29,7 +30,7 @@ class Forward:
         self.preserved = True
         self._place = {instruction.name: place for place, instruction in mutation.edits}
         self._local: dict[str, Any] = {leaf: tensor.detach() for leaf, tensor in mutation.tensors.items()}
-        self._needs: dict[str, bool] = {}
+        self._needs: dict[str, Needs] = {}
         self._stands_for: dict[str, str] = {}
         self._extra: dict[str, list[str]] = defaultdict(list)
         for instruction in self.edited.values():
@@ -58,8 +59,8 @@ class Forward:
         yield from (user for user in self.program.users.get(name, ()) if user not in self.edited)
         yield from self._extra.get(name, ())
 
-    def needs(self, name: str) -> bool:
-        """Whether a value requires grad in the mutant."""
+    def needs(self, name: str) -> Needs:
+        """Whether a value, or which elements of it, require grad in the mutant."""
         return self._needs.get(name, self.base.requires.get(name, False))
 
     def piece(self, name: str) -> Piece:
@@ -81,26 +82,29 @@ class Forward:
         assert now is not None
         if old is None:
             return self._insert(now)
-        if self._same_call(now, old) and not (is_composite(now) and self._other_needs(now, old)):
+        delicate = is_composite(now) or is_view(now)
+        if self._same_call(now, old) and not (delicate and self._other_needs(now, old)):
             piece = self._narrowed(now, old)
         else:
             piece = self._execute(now)
         self.pieces[name] = piece
-        if not same_bits(piece.value, self.base.pieces[name].value):
+        before = self.base.pieces[name].value
+        if not same_bits(piece.value, before) or not same_layout(piece.value, before):
             self.dirty.add(name)
             self._local[name] = piece.value
-        if piece.requires_grad != self.base.requires[name]:
-            self._needs[name] = piece.requires_grad
+        if piece.needs != self.base.requires[name]:
+            self._needs[name] = piece.needs
         return name in self.dirty or name in self._needs
 
     def _insert(self, now: Instruction) -> bool:
         piece = self.pieces[now.name] = self._execute(now)
-        self._local[now.name], self._needs[now.name] = piece.value, piece.requires_grad
+        self._local[now.name], self._needs[now.name] = piece.value, piece.needs
         argument = now.args[0].name if now.preserves else ""
-        if now.preserves and argument not in self.dirty and same_bits(piece.value, self.value(argument)):
+        kept = now.preserves and same_bits(piece.value, self.value(argument))
+        self.preserved = self.preserved and (kept or not now.preserves)
+        if kept and argument not in self.dirty and same_layout(piece.value, self.value(argument)):
             self._stands_for[now.name] = self._stands_for.get(argument, argument)
         else:
-            self.preserved = self.preserved and not now.preserves
             self.dirty.add(now.name)
         return False  # its readers are edited, and so wait already
 
@@ -137,7 +141,8 @@ class Forward:
 
     def _gains(self, pair: tuple[str, str]) -> bool:
         """Whether a use requires grad that did not before."""
-        return self.needs(pair[0]) and not self.base.requires.get(pair[1], False)
+        now, before = self.needs(pair[0]), self.base.requires.get(pair[1], False)
+        return bool(now) and now != before
 
 
 def _uses(instruction: Instruction) -> list[str]:
@@ -160,3 +165,8 @@ def same_bits(one: Any, other: Any) -> bool:
     )
 
 
+
+
+def same_layout(one: Any, other: Any) -> bool:
+    """Whether two values lie in memory in the same order: kernels may round differently if not."""
+    return one is other or all(a.stride() == b.stride() for a, b in zip(tensors_of(one), tensors_of(other), strict=True))

@@ -18,6 +18,7 @@ from gradfuzz.graph.program import Environment, Instruction, RandomStates, Ref, 
 from gradfuzz.isolation import isolated
 
 Cotangent = Any  # a Tensor; for a value that is a tuple, a tuple of Tensor or None
+Needs = bool | tuple[bool, ...]  # whether a value requires grad; for a tuple of which some do, each of them
 
 
 @dataclass
@@ -36,15 +37,22 @@ class Piece:
     def requires_grad(self) -> bool:
         return self.output is not None
 
+    @property
+    def needs(self) -> Needs:
+        """False, True, or which elements of a tuple."""
+        if self.output is None or isinstance(self.output, Tensor):
+            return self.output is not None
+        return tuple(isinstance(item, Tensor) and item.requires_grad for item in self.output)
+
     def pull(self, cotangent: Cotangent, keep: bool = True) -> tuple[Cotangent | None, ...]:
         """The vector-Jacobian product: what each input receives, None where nothing; aligned with ``inputs``."""
+        wanted = [tensor for _, stand_in in self.inputs for tensor in tensors_of(stand_in) if tensor.requires_grad]
         outputs, given = [], []
         for tensor, part in zip(tensors_of(self.output), _parts(cotangent), strict=True):
-            if part is not None and tensor.requires_grad:
+            # a view made under no_grad says that it requires grad, and has no grad_fn
+            if part is not None and (tensor.grad_fn is not None or any(tensor is one for one in wanted)):
                 outputs.append(tensor)
                 given.append(part)
-        flat = [tensor for _, stand_in in self.inputs for tensor in tensors_of(stand_in)]
-        wanted = [tensor for tensor in flat if tensor.requires_grad]
         if not outputs or not wanted:
             return tuple(None for _ in self.inputs)
         found = dict(zip(map(id, wanted), torch.autograd.grad(outputs, wanted, given, retain_graph=keep, allow_unused=True), strict=True))
@@ -63,7 +71,7 @@ def _parts(cotangent: Cotangent) -> list[Tensor | None]:
 
 
 def run_piece(
-    instruction: Instruction, environment: Environment, requires: Mapping[str, bool], random_states: RandomStates, edited: bool = False
+    instruction: Instruction, environment: Environment, requires: Mapping[str, Needs], random_states: RandomStates, edited: bool = False
 ) -> Piece:
     """Execute one instruction on stand-ins. requires: which of the values that it reads require grad.
 
@@ -73,9 +81,10 @@ def run_piece(
 
     def stand_in(ref: Ref) -> Any:
         value = environment[ref.name]
-        if not requires.get(ref.name, False):
+        needs = requires.get(ref.name, False)
+        if not needs:
             return value
-        fresh = _cut_off(value, True)
+        fresh = _cut_off(value, needs)
         inputs.append((ref.name, fresh))
         return fresh.view_as(fresh) if edited and isinstance(fresh, Tensor) and not ref.name.startswith("parameter:") else fresh
 
@@ -89,11 +98,14 @@ def run_piece(
     return Piece(_cut_off(result, False), tuple(inputs), result)
 
 
-def _cut_off(value: Any, require: bool) -> Any:
-    """Detached; with ``require`` a new leaf for every floating tensor."""
+def _cut_off(value: Any, needs: Needs) -> Any:
+    """Detached: new leaves that require grad where asked."""
     if isinstance(value, Tensor):
-        return value.detach().requires_grad_(require and value.is_floating_point())
-    return type(value)(_cut_off(item, require) for item in value) if isinstance(value, (tuple, list)) else value
+        return value.detach().requires_grad_(needs is True)
+    if isinstance(value, (tuple, list)):
+        each = needs if isinstance(needs, tuple) else (needs,) * len(value)
+        return type(value)(_cut_off(item, need) for item, need in zip(value, each, strict=True))
+    return value
 
 
 def add(one: Cotangent | None, other: Cotangent | None) -> Cotangent | None:
@@ -113,7 +125,7 @@ class Pieces:
     """
 
     environment: Environment
-    requires: dict[str, bool]
+    requires: dict[str, Needs]
     pieces: dict[str, Piece] = field(default_factory=dict)
     received: dict[str, tuple[Cotangent | None, ...]] = field(default_factory=dict)
     cotangents: dict[str, Cotangent | None] = field(default_factory=dict)
@@ -122,14 +134,14 @@ class Pieces:
     def of(cls, instructions: tuple[Instruction, ...], output: str, leaves: Leaves, random_states: RandomStates, seed: int) -> Pieces:
         """Run forward and backward once."""
         environment = environment_of(leaves)
-        requires = {name: bool(tensor.requires_grad) for name, tensor in environment.items() if isinstance(tensor, Tensor)}
+        requires: dict[str, Needs] = {name: bool(tensor.requires_grad) for name, tensor in environment.items() if isinstance(tensor, Tensor)}
         self = cls({name: t.detach() if isinstance(t, Tensor) else t for name, t in environment.items()}, requires)
         with isolated(seed):
             for instruction in instructions:
                 piece = run_piece(instruction, self.environment, self.requires, random_states)
                 self.pieces[instruction.name] = piece
                 self.environment[instruction.name] = piece.value
-                self.requires[instruction.name] = piece.requires_grad
+                self.requires[instruction.name] = piece.needs
             self.cotangents[output] = torch.ones_like(self.pieces[output].value)
             for instruction in reversed(instructions):
                 cotangent, piece = self.cotangents.get(instruction.name), self.pieces[instruction.name]
