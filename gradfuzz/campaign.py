@@ -177,9 +177,7 @@ def measure_task(task: Task, traced: TracedCase, engine: Engine) -> tuple[Mutati
     return mutation, observation, measure(traced, mutation, observation)
 
 
-def judge_all(
-    traced: TracedCase, mutation: Mutation, observation: Observation, judges: Iterable[Detector]
-) -> list[tuple[str, Verdict]]:
+def judge_all(traced: TracedCase, mutation: Mutation, observation: Observation, judges: Iterable[Detector]) -> list[tuple[str, Verdict]]:
     from gradfuzz.detectors import Evidence, judge
 
     evidence = Evidence.of(traced, mutation, observation)
@@ -222,7 +220,7 @@ def rows_of(
         "seconds": seconds,
         "seed": traced.seed,
     }
-    parameters = [{"mutant": text, **{key: value for key, value in asdict(p).items()}} for p in truth.parameters]
+    parameters = [{"mutant": text, **asdict(p)} for p in truth.parameters]
     affected = [p.parameter for p in truth.parameters]
     judged = [
         {
@@ -273,7 +271,9 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
 def _about(traced: TracedCase, tasks: Sequence[Task]) -> dict[str, Any]:
     """What was learnt of the subject before the first mutant."""
     return {
-        "inputs": {name.removeprefix("input:"): f"{tuple(traced.leaves[name].shape)} {traced.leaves[name].dtype}" for name in traced.inputs},
+        "inputs": {
+            name.removeprefix("input:"): f"{tuple(traced.leaves[name].shape)} {traced.leaves[name].dtype}" for name in traced.inputs
+        },
         "instructions": len(traced.program.instructions),
         "loss": traced.reference.loss,
         "live_parameters": len(traced.live),
@@ -294,5 +294,3 @@ def _hardware(settings: Settings) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "system": platform.system(),
     }
-
-

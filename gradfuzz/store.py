@@ -165,7 +165,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         raise DamagedStore(f"{folder / 'manifest.json'} cannot be read ({error}): choose another --out or remove the folder") from error
     absent = [key for key in ABOUT if key not in found] if isinstance(found, dict) else ["campaign"]
     if absent or not isinstance(found["campaign"], dict):
-        raise DamagedStore(f"{folder / 'manifest.json'} is no manifest of gradfuzz (no '{(absent or ['campaign'])[0]}'): choose another folder")
+        what = f"{folder / 'manifest.json'} is no manifest of gradfuzz (without '{(absent or ['campaign'])[0]}')"
+        raise DamagedStore(f"{what}: choose another folder")
     return found  # type: ignore[no-any-return]
 
 
@@ -202,9 +203,11 @@ def _explained(folder: Path) -> Iterator[None]:
             "UNIQUE constraint failed": "another gradfuzz is writing there: wait for it or choose another --out",
         }
         text = str(error)
-        hint = next((line for key, line in advice.items() if key in text), "choose another --out, or mend the folder and run again with --resume")
+        otherwise = "choose another --out, or mend the folder and run again with --resume"
+        hint = next((line for key, line in advice.items() if key in text), otherwise)
         raise DamagedStore(f"{folder}: {text} - {hint}") from error
     except OSError as error:
-        raise DamagedStore(f"{folder}: {error.strerror or error} - choose a folder that can be written with --out, or free some space") from error
+        hint = "choose a folder that can be written with --out, or free some space"
+        raise DamagedStore(f"{folder}: {error.strerror or error} - {hint}") from error
     except ValueError as error:
         raise DamagedStore(f"{folder}: {error} - choose another --out") from error

@@ -26,10 +26,11 @@ def _misuse(error: Exception) -> str:
     """What the command line's parser says of arguments that do not fit. Whatever else was raised goes on: a fault of ours."""
     if not hasattr(error, "format_message"):
         raise error
+    if not sys.argv[1:]:  # its message is then the whole help
+        print(error.format_message(), file=sys.stderr)
+        sys.exit(2)
     context = getattr(error, "ctx", None)
-    if context is None or not context.args and not sys.argv[1:]:
-        return str(error)
-    return f"{error.format_message().rstrip('.')}. See `{context.command_path} --help`"
+    return f"{error.format_message().rstrip('.')}. See `{context.command_path if context else 'gradfuzz'} --help`"
 
 
 def _refuse(text: str) -> NoReturn:

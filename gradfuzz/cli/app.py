@@ -39,12 +39,17 @@ class What(StrEnum):
     MUTANTS = "mutants"
 
 
-Model = Annotated[str, typer.Option("--model", "-m", help="resnet18, torchvision:resnet18, corpus:mlp, path/to/file.py:function or package.module:function")]
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", help="resnet18, torchvision:resnet18, corpus:mlp, path/to/file.py:function or package.module:function"),
+]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of initialisation, data and every random draw.")]
 Operators = Annotated[str | None, typer.Option("--operators", help="Operators or families, separated by commas; all unless given.")]
 Engine = Annotated[str, typer.Option(help="How mutants are executed.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Input = Annotated[str | None, typer.Option("--input", help="Shape of a random input, 2x3x64x64; for a function that returns a bare module.")]
+Input = Annotated[
+    str | None, typer.Option("--input", help="Shape of a random input, 2x3x64x64; for a function that returns a bare module.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on stdout.")]
 Mutant = Annotated[str, typer.Argument(metavar="MUTANT", help="subject::operator::site, as `gradfuzz list mutants` prints it")]
 
@@ -69,7 +74,9 @@ def run(
     detectors: Annotated[str | None, typer.Option("--detectors", help="Detectors, separated by commas; all unless given.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Campaign folder; results/<model>-<time> unless given.")] = None,
     seed: Seed = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many mutants, sampled so that every operator keeps its share.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many mutants, sampled so that every operator keeps its share.")
+    ] = None,
     engine: Engine = "naive",
     device: Device = "cpu",
     input_shape: Input = None,

@@ -46,7 +46,9 @@ def show(text: str, *, script: bool, seed: int, as_json: bool) -> None:
         print(json.dumps({"mutant": str(mutant), "before": before, "after": after, "truth": facts(truth)}, indent=2))
         return
     print(printable(str(mutant)))
-    print(f"{task.operator.summary if task.operator else 'the unmutated subject'}; module {task.site.module} {printable(task.site.source)}\n")
+    print(
+        f"{task.operator.summary if task.operator else 'the unmutated subject'}; module {task.site.module} {printable(task.site.source)}\n"
+    )
     for mark, lines in (("-", before), ("+", after)):
         for line in lines:
             print(f"{mark} {printable(line)}")

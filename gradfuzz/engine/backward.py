@@ -19,6 +19,18 @@ Compared = dict[str, Comparison | None]
 Use = tuple[str, int]  # an instruction, and which of its inputs
 
 
+@dataclass(frozen=True)
+class Upstream:
+    """What comes of a cotangent above the value at which it arrives.
+
+    compared: the parameters that are used once. sent, leaves: what it sends to those that are used more often, which add it up at the end.
+    """
+
+    compared: Compared
+    sent: dict[Use, Arrival]
+    leaves: frozenset[str]
+
+
 @dataclass
 class Reference:
     """What all mutants of one traced case share.
@@ -30,8 +42,8 @@ class Reference:
     traced: TracedCase
     base: Pieces
     uses: dict[str, list[Use]] = field(default_factory=lambda: defaultdict(list))
-    multiples: dict[tuple[str, float | None], Compared] = field(default_factory=dict)
-    remembered: dict[str, list[tuple[Tensor, Compared]]] = field(default_factory=lambda: defaultdict(list))
+    multiples: dict[tuple[str, float | None], Upstream] = field(default_factory=dict)
+    remembered: dict[str, list[tuple[Tensor, Upstream]]] = field(default_factory=lambda: defaultdict(list))
     _compared: dict[tuple[str, float | None], Comparison | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -41,8 +53,8 @@ class Reference:
 
     def received(self, use: Use) -> Cotangent | None:
         """What a use sends in the reference pass."""
-        sent = self.base.received.get(use[0])
-        return sent[use[1]] if sent is not None else None
+        sent = self.base.received.get(use[0], ())
+        return sent[use[1]] if use[1] < len(sent) else None
 
     def compare(self, parameter: str, arrival: Arrival) -> Comparison | None:
         """A parameter's gradient against the reference; None for the same bits."""
@@ -70,9 +82,11 @@ class Backward:
         mutation = forward.mutation
         self._tidy = not (mutation.frozen or mutation.with_grad or mutation.tensors)
         self._other_uses: dict[str, list[Use]] = defaultdict(list)
+        self._uses_of: dict[str, list[Use]] = {}
         for name, piece in forward.pieces.items():
-            for number, (read, _) in enumerate(piece.inputs):
-                self._other_uses[read].append((name, number))
+            self._uses_of[name] = self._aligned(name, piece)
+            for use, (read, _) in zip(self._uses_of[name], piece.inputs, strict=True):
+                self._other_uses[read].append(use)
 
     def run(self) -> Compared:
         """Per parameter whose gradient is not the reference's bits: the comparison. Raises whatever the mutated backward raises."""
@@ -83,23 +97,39 @@ class Backward:
                 self._wait(name)
             for read in {*now_reads} ^ {*old_reads}:
                 self._wait(read)
-        notes: list[tuple[str, Arrival, set[str]]] = []
+        notes: list[tuple[str, Arrival, set[str], set[Use]]] = []
         while self._waiting:
             name = self._waiting.pop()
             arrival = self._arriving(name)
             if self._is_frontier(name):
                 if (found := self._remembered(name, arrival)) is not None:
-                    self.compared.update(found)
+                    self.compared.update(found.compared)
+                    self._sent.update(found.sent)
+                    self._leaves.update(found.leaves)
                     break
-                notes.append((name, arrival, set(self.compared)))
+                notes.append((name, arrival, set(self.compared), set(self._sent)))
             self._send(name, arrival)
+        for name, arrival, known, sent in notes:
+            compared = {key: found for key, found in self.compared.items() if key not in known}
+            to_leaves = {use: leaf for leaf in self._leaves for use in self.reference.uses[leaf] if use in self._sent and use not in sent}
+            kept = {use: self._sent[use] for use in to_leaves}
+            self._remember(name, arrival, Upstream(compared, kept, frozenset(to_leaves.values())))
         for leaf in sorted(self._leaves):
             self._judge(leaf, self._arriving(leaf))
         for leaf in self.forward.mutation.frozen:
             self.compared[leaf.removeprefix("parameter:")] = self.reference.compare(leaf.removeprefix("parameter:"), NOTHING)
-        for name, arrival, known in notes:
-            self._remember(name, arrival, {key: found for key, found in self.compared.items() if key not in known})
         return self.compared
+
+    def _aligned(self, name: str, piece: Piece) -> list[Use]:
+        """The uses behind a piece's inputs, under the numbers that the same uses have in the reference pass; new ones get new numbers."""
+        old = [read for read, _ in self.base.pieces[name].inputs] if name in self.base.pieces else []
+        found, free = [], list(range(len(old)))
+        for extra, (read, _) in enumerate(piece.inputs):
+            number = next((n for n in free if old[n] == self.forward.origin(read)), len(old) + extra)
+            if number < len(old):
+                free.remove(number)
+            found.append((name, number))
+        return found
 
     def _wait(self, name: str) -> None:
         if name.startswith("parameter:"):
@@ -145,47 +175,57 @@ class Backward:
         own = self.base.cotangents.get(name)
         if same_graph and piece is old and arrival.factor == 1.0 and arrival.base is own:
             return
+        uses = self._uses_of[name] if name in self._uses_of else [(name, number) for number in range(len(piece.inputs))]
         if not piece.requires_grad:
             arrivals = [NOTHING for _ in piece.inputs]
         elif same_graph and (arrival.base is own or not arrival.factor):
             factor = arrival.factor if arrival.present else None
-            received = [self.reference.received((name, number)) for number in range(len(piece.inputs))]
+            received = [self.reference.received(use) for use in uses]
             arrivals = [NOTHING if part is None else Arrival(factor, part) for part in received]
         else:
-            arrivals = self._pull(name, piece, arrival)
-        for number, (sent, (read, _)) in enumerate(zip(arrivals, piece.inputs, strict=True)):
-            self._sent[name, number] = sent
+            arrivals = self._pull(name, piece, uses, arrival)
+        for use, sent, (read, _) in zip(uses, arrivals, piece.inputs, strict=True):
+            self._sent[use] = sent
             if read.startswith("parameter:") and len(self.reference.uses.get(read, ())) == 1 and self.forward.needs(read):
                 self._leaves.discard(read)
                 self._judge(read, sent)
             else:
                 self._wait(read)
 
-    def _pull(self, name: str, piece: Piece, arrival: Arrival) -> list[Arrival]:
-        """Take the vector-Jacobian product; what an edit gives is compared with what it got."""
+    def _pull(self, name: str, piece: Piece, uses: list[Use], arrival: Arrival) -> list[Arrival]:
+        """Take the vector-Jacobian product. What an edit gives is compared with what it got, what a call that ran again gives with before."""
         if not arrival.present:
             return [NOTHING for _ in piece.inputs]
         cotangent = arrival.cotangent if arrival.factor else _zeros(piece.value)
         found = piece.pull(cotangent)
+        if name in self.forward.pieces and name in self.base.pieces and name not in self.forward.dirty:
+            return [self._as_received(use, part) for use, part in zip(uses, found, strict=True)]
         if name not in self.forward.edited:
             return [NOTHING if part is None else Arrival(1.0, part) for part in found]
         if self.forward.edited[name].preserves:
             return [recognise(part, cotangent) for part in found]
         return [NOTHING if part is None else ZERO if is_zero(part) else Arrival(1.0, part) for part in found]
 
+    def _as_received(self, use: Use, found: Cotangent | None) -> Arrival:
+        before = self.reference.received(use)
+        if found is None:
+            return NOTHING
+        same = isinstance(found, Tensor) and isinstance(before, Tensor) and torch.equal(found, before)
+        return Arrival(1.0, before if same else found)
+
     # -- what is known already ----------------------------------------------------------------------------------------------------------
 
     def _is_frontier(self, name: str) -> bool:
         """Whether everything that is still to come depends on what arrives at this value alone."""
-        return self._tidy and not self._waiting and not self._leaves and self.forward.at(name) < self._lowest
+        return self._tidy and not self._waiting and self.forward.at(name) < self._lowest
 
-    def _remembered(self, name: str, arrival: Arrival) -> Compared | None:
+    def _remembered(self, name: str, arrival: Arrival) -> Upstream | None:
         if (multiple := self._multiple(name, arrival)) is not None:
             return self.reference.multiples.get(multiple)
         seen = self.reference.remembered[name]
         return next((found for cotangent, found in seen if torch.equal(cotangent, arrival.cotangent)), None)
 
-    def _remember(self, name: str, arrival: Arrival, found: Compared) -> None:
+    def _remember(self, name: str, arrival: Arrival, found: Upstream) -> None:
         if (multiple := self._multiple(name, arrival)) is not None:
             self.reference.multiples[multiple] = found
         elif isinstance(arrival.base, Tensor):

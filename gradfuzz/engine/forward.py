@@ -150,10 +150,19 @@ def _uses(instruction: Instruction) -> list[str]:
     return [ref.name for ref in refs((instruction.args, dict(instruction.kwargs)))]
 
 
+# Composite operators that come down to the same kernels whatever requires grad; the differential tests are the witness.
+STEADY = frozenset(
+    "batch_norm conv1d conv2d conv3d cross_entropy_loss dropout flatten group_norm instance_norm layer_norm log_softmax reshape softmax".split()
+)
+
+
 def is_composite(instruction: Instruction) -> bool:
     """Whether it may choose its kernels by what requires grad: composite operators do (``matmul`` folds), and so may a function of ours."""
     target = instruction.target
-    return not isinstance(target, torch._ops.OpOverload) or target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+    if not isinstance(target, torch._ops.OpOverload):
+        return True
+    composite = target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+    return composite and instruction.op not in STEADY
 
 
 def same_bits(one: Any, other: Any) -> bool:
