@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradfuzz import campaign, store
+from gradfuzz.errors import BadInput
 from gradfuzz.records import Mutant, Thresholds, Truth
+from gradfuzz.registry import near_miss
 from gradfuzz.subjects import Provider, providers, resolve
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ def run(model: str, out: str | Path | None = None, *, resume: bool = False, **se
     for name in ("operators", "detectors"):
         if (given := settings.get(name)) is not None:
             settings[name] = (given,) if isinstance(given, str) else tuple(given)
+    unknown = sorted(set(settings) - {field.name for field in fields(campaign.Settings)})
+    if unknown:
+        raise BadInput(f"there is no setting '{unknown[0]}'.{near_miss(unknown[0], [f.name for f in fields(campaign.Settings)])}")
     chosen = campaign.Settings(model, **settings)
     return campaign.run(chosen, Path(out) if out else default_folder(model), resume=resume, command=f"gradfuzz.run({model!r}, …)")
 
@@ -37,18 +42,25 @@ def default_folder(model: str) -> Path:
     return Path("results") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def trace(model: str, *, seed: int = 0, thresholds: Thresholds | None = None, device: str = "cpu") -> TracedCase:
+Shape = tuple[int, ...] | None
+
+
+def trace(
+    model: str, *, seed: int = 0, thresholds: Thresholds | None = None, device: str = "cpu", input_shape: Shape = None
+) -> TracedCase:
     """Trace and gate a subject. Raises ``Refused`` with the reason if nothing measured on it would count."""
     from gradfuzz.graph.trace import trace as trace_subject
 
-    return trace_subject(resolve(model), seed, thresholds, device)
+    return trace_subject(resolve(model, input_shape), seed, thresholds, device)
 
 
 def plan(model: str, operators: Iterable[str] | None = None, limit: int | None = None, *, seed: int = 0) -> list[Mutant]:
     """The mutants of a model, the control first."""
     from gradfuzz.operators import select
 
-    return [task.mutant for task in campaign.plan(trace(model, seed=seed), select(operators), limit, seed)]
+    chosen = select((operators,) if isinstance(operators, str) else operators)
+    campaign.Settings(model, limit=limit)  # refuses a limit that makes no sense
+    return [task.mutant for task in campaign.plan(trace(model, seed=seed), chosen, limit, seed)]
 
 
 @dataclass(frozen=True)
@@ -59,10 +71,24 @@ class Observed:
     truth: Truth
 
 
-def observe(mutant: str | Mutant, *, seed: int = 0, engine: str = "naive", thresholds: Thresholds | None = None) -> Observed:
-    """Run one mutant by its text and measure what it did."""
+def named(mutant: str | Mutant) -> Mutant:
+    """A mutant with the full name of its subject: ``resnet18::…`` is ``torchvision:resnet18::…``."""
     mutant = Mutant.parse(mutant) if isinstance(mutant, str) else mutant
-    traced = trace(mutant.subject, seed=seed, thresholds=thresholds)
+    return replace(mutant, subject=resolve(mutant.subject).name)
+
+
+def observe(
+    mutant: str | Mutant,
+    *,
+    seed: int = 0,
+    engine: str = "naive",
+    thresholds: Thresholds | None = None,
+    device: str = "cpu",
+    input_shape: Shape = None,
+) -> Observed:
+    """Run one mutant by its text and measure what it did. input_shape: as for ``run``."""
+    mutant = named(mutant)
+    traced = trace(mutant.subject, seed=seed, thresholds=thresholds, device=device, input_shape=input_shape)
     return Observed(mutant, measure_one(mutant, traced, campaign.make_engine(engine, traced)))
 
 
@@ -76,7 +102,10 @@ def task_of(mutant: Mutant, traced: TracedCase) -> Task:
     from gradfuzz.operators import find_site, operators
 
     if mutant.operator == campaign.CONTROL:
-        return campaign.plan(traced, [])[0]
+        control = campaign.plan(traced, [])[0]
+        if mutant != control.mutant:
+            raise BadInput(f"there is one control: {control.mutant}")
+        return control
     operator = operators[mutant.operator]
     return campaign.Task(0, mutant, operator, find_site(operator, traced, mutant))
 
@@ -93,22 +122,26 @@ class Replayed:
 REPLAYED = ("effect", "cause", "faithful", "silent", "loss_changed", "gradient_error", "signature")
 
 
-def replay(mutant: str | Mutant, folder: str | Path | None = None, *, seed: int = 0, engine: str = "naive") -> Replayed:
-    """One mutant again; with a campaign folder, with that campaign's seed and thresholds, and compared with its row."""
+def replay(
+    mutant: str | Mutant, folder: str | Path | None = None, *, seed: int = 0, engine: str = "naive", input_shape: Shape = None
+) -> Replayed:
+    """One mutant again; with a campaign folder, with that campaign's settings, and compared with its row."""
     import pandas as pd
 
-    from gradfuzz.errors import BadInput
-
-    mutant = Mutant.parse(mutant) if isinstance(mutant, str) else mutant
+    mutant = named(mutant)
     if folder is None:
-        return Replayed(mutant, observe(mutant, seed=seed, engine=engine).truth, {})
+        return Replayed(mutant, observe(mutant, seed=seed, engine=engine, input_shape=input_shape).truth, {})
     tables = store.load(folder)
     rows = tables.mutants[tables.mutants.mutant == str(mutant)]
     if rows.empty:
         raise BadInput(f"{folder} has no row for {mutant}: `gradfuzz list mutants` prints the texts")
     settings = tables.manifest["campaign"]
+    shape = tuple(map(int, settings["input_shape"].split("x"))) if settings["input_shape"] else None
     limits = Thresholds(**settings["thresholds"])
-    truth = observe(mutant, seed=settings["seed"], engine=engine, thresholds=limits).truth
+    again = observe(
+        mutant, seed=settings["seed"], engine=engine, thresholds=limits, device=settings["device"], input_shape=shape
+    )
+    truth = again.truth
     stored, differences = rows.iloc[0], {}
     for name in REPLAYED:
         old, new = stored[name], getattr(truth, name)

@@ -14,8 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gradfuzz.errors import BadInput
-from gradfuzz.records import LOST, Mutant, Site, State, Thresholds, Truth, Verdict
+from gradfuzz.errors import BadInput, EngineDisagreement
+from gradfuzz.records import LOST, Kind, Mutant, Site, State, Thresholds, Truth, Verdict
+from gradfuzz.registry import near_miss
 from gradfuzz.store import Store, Tables, load, read_manifest, write_manifest
 from gradfuzz.subjects import Subject, resolve
 
@@ -27,27 +28,46 @@ if TYPE_CHECKING:
     from gradfuzz.operators.draft import Mutation
 
 CONTROL = "none"
+ENGINES = ("shared", "naive")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides what a campaign finds. Two campaigns with equal settings and versions have equal tables, times aside."""
+    """Everything that decides what a campaign finds. Two campaigns with equal settings and versions have equal tables, times aside.
+
+    limit: at most so many mutants, sampled. sites: at most so many sites of each operator that changes values, sampled; None for all. Each
+    of those costs passes of its own, in float64 too, while all operators that leave values alone share one. verify: share of the mutants that the naive engine runs too; any difference is an error.
+    """
 
     model: str
     operators: tuple[str, ...] | None = None
     detectors: tuple[str, ...] | None = None
     seed: int = 0
     limit: int | None = None
-    engine: str = "naive"
+    sites: int | None = 8
+    engine: str = "shared"
     device: str = "cpu"
     input_shape: tuple[int, ...] | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
+    verify: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise BadInput(f"the seed must be from 0 to {2**32 - 1}, got {self.seed}")
         if self.limit is not None and self.limit < 1:
-            raise BadInput(f"the limit must be 1 mutant or more, got {self.limit}")
+            raise BadInput(f"a limit of {self.limit} mutants leaves nothing to do: give 1 or more")
+        if self.sites is not None and self.sites < 1:
+            raise BadInput(f"{self.sites} sites of each operator leave nothing to do: give 1 or more, or None for all")
+        if not 0.0 <= self.verify <= 1.0:
+            raise BadInput(f"the share of mutants to verify is between 0 and 1, got {self.verify}")
+        if not isinstance(self.thresholds, Thresholds):
+            raise BadInput(f"thresholds must be a gradfuzz.Thresholds, got {type(self.thresholds).__name__}")
+        check_engine(self.engine)
+
+
+def check_engine(name: str) -> None:
+    if name not in ENGINES:
+        raise BadInput(f"there is no engine '{name}'.{near_miss(name, ENGINES)} Use {' or '.join(ENGINES)}")
 
 
 class Progress(Protocol):
@@ -76,16 +96,29 @@ class Task:
     site: Site
 
 
-def plan(traced: TracedCase, operators: Sequence[Operator], limit: int | None = None, seed: int = 0) -> list[Task]:
-    """The control and every mutant, by operator and then in order of execution; with a limit, a sample that keeps the operators' shares."""
-    from gradfuzz.records import Kind
-
-    found = [(mutant, operator, site) for operator in operators for mutant, site in operator.mutants(traced)]
+def plan(
+    traced: TracedCase, operators: Sequence[Operator], limit: int | None = None, seed: int = 0, sites: int | None = None
+) -> list[Task]:
+    """The control and every mutant, by operator and then in order of execution; sampled as ``Settings`` says where there is a limit."""
+    found = [
+        (mutant, operator, site)
+        for operator in operators
+        for mutant, site in few_sites(operator.mutants(traced), None if operator.keeps_values else sites, seed)
+    ]
     if limit is not None and limit < len(found):
         kept = {str(mutant) for mutant in sample([mutant for mutant, _, _ in found], limit, seed)}
         found = [item for item in found if str(item[0]) in kept]
     control = Task(0, Mutant(traced.name, CONTROL, "."), None, Site(Kind.SUBJECT, "", "", "."))
     return [control, *(Task(place, *item) for place, item in enumerate(found, start=1))]
+
+
+def few_sites(mutants: list[tuple[Mutant, Site]], count: int | None, seed: int) -> list[tuple[Mutant, Site]]:
+    """The mutants of a seeded choice of sites, every variant of each, in the old order."""
+    names = {mutant.site for mutant, _ in mutants}
+    if count is None or count >= len(names):
+        return mutants
+    chosen = sorted(names, key=lambda name: _draw(Mutant("", mutants[0][0].operator, name), seed))[:count]
+    return [item for item in mutants if item[0].site in set(chosen)]
 
 
 def sample(mutants: Sequence[Mutant], limit: int, seed: int) -> list[Mutant]:
@@ -135,8 +168,8 @@ def _run(settings: Settings, subject: Subject, identity: dict[str, Any], out: Pa
     progress.say(f"tracing {subject.name} and checking that it trains")
     started = time.time()
     traced = trace(subject, settings.seed, settings.thresholds, settings.device)
-    tasks = plan(traced, chosen, settings.limit, settings.seed)
-    manifest = {"campaign": identity, "status": "running", "command": command, **_about(traced, tasks), "hardware": _hardware(settings)}
+    tasks = plan(traced, chosen, settings.limit, settings.seed, settings.sites)
+    manifest = {"campaign": identity, "status": "running", "command": command, **_about(traced, tasks, 1 + sum(len(operator.mutants(traced)) for operator in chosen)), "hardware": _hardware(settings)}
     engine = make_engine(settings.engine, traced)
     write_manifest(out, manifest)  # first, so that a folder with rows in it is never without its name
     store = Store(out)
@@ -147,13 +180,15 @@ def _run(settings: Settings, subject: Subject, identity: dict[str, Any], out: Pa
         for task in sorted(todo, key=lambda task: _draw(task.mutant, settings.seed)):
             begun = time.perf_counter()
             mutation, observation, truth = measure_task(task, traced, engine)
+            if int(_draw(task.mutant, settings.seed + 1), 16) < settings.verify * 2**64:
+                verify(task.mutant, mutation, observation, traced)
             verdicts = [] if truth.effect == "invalid" else judge_all(traced, mutation, observation, judges)
             seconds = time.perf_counter() - begun
             rows = rows_of(task, traced, truth, verdicts, engine.name, seconds)
             store.append(task.position, *rows)
             progress.advance(str(task.mutant), truth.effect, seconds)
         store.export()
-        write_manifest(out, {**manifest, "status": "complete", "seconds": round(time.time() - started, 2)})
+        write_manifest(out, {**manifest, "status": "complete", "handed_over": handed_over(engine), "seconds": round(time.time() - started, 2)})
     finally:
         store.close()
     return load(out)
@@ -161,10 +196,24 @@ def _run(settings: Settings, subject: Subject, identity: dict[str, Any], out: Pa
 
 def make_engine(name: str, traced: TracedCase) -> Engine:
     from gradfuzz.engine.naive import NaiveEngine
+    from gradfuzz.engine.shared import SharedEngine
 
-    if name != "naive":
-        raise BadInput(f"there is no engine '{name}': use naive")
-    return NaiveEngine(traced)
+    check_engine(name)
+    return NaiveEngine(traced) if name == "naive" else SharedEngine(traced)
+
+
+def verify(mutant: Mutant, mutation: Mutation, observation: Observation, traced: TracedCase) -> None:
+    """Run a mutant with the naive engine too. Raises ``EngineDisagreement`` that names the mutant and the first differences."""
+    from gradfuzz.engine.verify import differences
+
+    found = differences(observation, make_engine("naive", traced).observe(mutation))
+    if found:
+        raise EngineDisagreement(f"the engines disagree on {mutant}: {'; '.join(found[:3])}. This is a bug of gradfuzz: please report it")
+
+
+def handed_over(engine: Engine) -> dict[str, int]:
+    """How many mutants the shared engine left to the naive one, by reason."""
+    return dict(getattr(engine, "handed_over", {}))
 
 
 def measure_task(task: Task, traced: TracedCase, engine: Engine) -> tuple[Mutation, Observation, Truth]:
@@ -242,6 +291,7 @@ def rows_of(
 def describe(settings: Settings, subject: Subject) -> dict[str, Any]:
     """What makes this campaign this one: compared before anything in a folder is continued. Needs neither torch nor a trace."""
     found = asdict(settings)
+    del found["verify"]
     found["model"] = subject.name
     found["input_shape"] = "x".join(map(str, settings.input_shape)) if settings.input_shape else None
     for name in ("operators", "detectors"):
@@ -268,7 +318,7 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     return "; ".join(changed[:3]) or "written by another version"
 
 
-def _about(traced: TracedCase, tasks: Sequence[Task]) -> dict[str, Any]:
+def _about(traced: TracedCase, tasks: Sequence[Task], possible: int) -> dict[str, Any]:
     """What was learnt of the subject before the first mutant."""
     return {
         "inputs": {
@@ -281,6 +331,7 @@ def _about(traced: TracedCase, tasks: Sequence[Task]) -> dict[str, Any]:
         "left_out": traced.left_out,
         "intended": dict(traced.case.intended),
         "planned": len(tasks),
+        "possible": possible,
     }
 
 

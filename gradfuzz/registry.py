@@ -52,7 +52,7 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> T:
         self._load()
         if name not in self._items:
-            raise BadInput(f"there is no {self.what} '{name}'.{near_miss(name, self._items)} See `gradfuzz list {self.what}s`")
+            raise BadInput(f"there is no {self.what} '{name}'.{near_miss(name, self._items)} See `gradfuzz list {'subjects' if self.what == 'provider' else f'{self.what}s'}`")
         return self._items[name]
 
     def __contains__(self, name: object) -> bool:

@@ -185,7 +185,7 @@ class _Replay:
 
 
 def _alive_elsewhere(traced: TracedCase, mutation: Mutation, states: dict[str, State]) -> bool:
-    """Whether every lost gradient comes back on another batch; a missing one never does."""
+    """Whether every lost gradient comes back on one of the further batches; a missing one never does."""
     waiting = {name for name, state in states.items() if state in LOST}
     if any(states[name] is State.MISSING for name in waiting):
         return False
@@ -193,11 +193,12 @@ def _alive_elsewhere(traced: TracedCase, mutation: Mutation, states: dict[str, S
         leaves = {**traced.leaves_for(batch), **mutation.tensors}
         found = run_pass(
             mutation.program, leaves, traced.random_states, seed=traced.seed, frozen=mutation.frozen, with_grad=mutation.with_grad
-        )
-        for name in list(waiting):
-            gradient = found.gradients.get(name)
-            if gradient is not None and norm(gradient) >= traced.thresholds.vanished * traced.norm(name):
-                waiting.discard(name)
+        ).gradients
+        least = traced.thresholds.vanished
+        alive = {name for name in waiting if (g := found.get(name)) is not None and norm(g) >= least * traced.norm(name)}
+        waiting -= alive
+        if not alive:
+            return False
     return not waiting
 
 

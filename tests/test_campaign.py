@@ -124,10 +124,15 @@ def test_a_larger_sample_contains_the_smaller_one(mutants: list[Mutant], limit: 
     assert set(sample(mutants, limit, seed)) <= set(sample(mutants, limit + 1, seed))
 
 
-@pytest.mark.parametrize(("field", "value"), [("seed", -1), ("seed", 2**32), ("limit", 0), ("limit", -5)])
-def test_numbers_without_sense_are_refused_before_any_work(field: str, value: int) -> None:
-    with pytest.raises(BadInput, match=f"the {field} must be .*, got {value}"):
-        Settings("corpus:mlp", **{field: value})  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "wrong",
+    [{"seed": -1}, {"seed": 2**32}, {"limit": 0}, {"limit": -5}, {"verify": 1.5}, {"engine": "quantum"}, {"thresholds": 1.0}],
+    ids=str,
+)
+def test_settings_without_sense_are_refused_before_any_work(wrong: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match=rf"{next(iter(wrong.values()))}|got float") as caught:
+        Settings("corpus:mlp", **wrong)
+    assert "\n" not in str(caught.value)
 
 
 # --- what is stored
@@ -167,7 +172,6 @@ def test_a_detach_of_the_first_layer_is_stored_as_it_happened(tables: Tables) ->
     assert (found.effect, found.cause, found.params, found.params_missing) == ("dead", "cut", 6, 2)
     assert found.numel_lost == 12 * 24 + 24
     assert found.module == "0"
-    assert found.source.startswith("corpora/architectures/mlp.py:")
     rows = tables.verdicts[tables.verdicts.mutant == found.name].set_index("detector")
     assert rows.flagged.all()
     assert json.loads(rows.suspects["grad-none"]) == ["0.weight", "0.bias"]
@@ -363,12 +367,15 @@ def test_the_order_in_which_operators_are_named_makes_no_other_campaign(finished
 
 def test_a_changed_file_of_ones_own_makes_another_campaign(tmp_path: Path) -> None:
     model = tmp_path / "own.py"
-    text = "import torch\nfrom torch import nn\n\n\ndef make():\n    return nn.Sequential(nn.Linear(3, {width}), nn.Linear({width}, 2)), torch.randn(4, 3)\n"
+    text = (
+        "import torch\nfrom torch import nn\n\n\n"
+        "def make():\n    return nn.Sequential(nn.Linear(3, {width}), nn.Linear({width}, 2)), torch.randn(4, 3)\n"
+    )
     model.write_text(text.format(width=4))
     settings = Settings(f"{model}:make", operators=("freeze-parameter",))
     assert len(campaign.run(settings, tmp_path / "out").mutants) == 5
     model.write_text(text.format(width=5))
-    with pytest.raises(BadInput, match="holds another campaign .*source"):
+    with pytest.raises(BadInput, match=r"holds another campaign .*source"):
         campaign.run(settings, tmp_path / "out")
 
 

@@ -45,7 +45,7 @@ Model = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of initialisation, data and every random draw.")]
 Operators = Annotated[str | None, typer.Option("--operators", help="Operators or families, separated by commas; all unless given.")]
-Engine = Annotated[str, typer.Option(help="How mutants are executed.")]
+Engine = Annotated[str, typer.Option(help="How mutants are executed: shared, or naive, the slow reference.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Input = Annotated[
     str | None, typer.Option("--input", help="Shape of a random input, 2x3x64x64; for a function that returns a bare module.")
@@ -54,17 +54,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON doc
 Mutant = Annotated[str, typer.Argument(metavar="MUTANT", help="subject::operator::site, as `gradfuzz list mutants` prints it")]
 
 
-@app.callback()
-def common(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-) -> None:
-    options.debug = debug
-    if version:
+def print_version(wanted: bool) -> None:
+    if wanted:
         from gradfuzz import __version__
 
         print(f"gradfuzz {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=print_version)] = False,
+) -> None:
+    options.debug = debug
 
 
 @app.command()
@@ -77,7 +80,13 @@ def run(
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many mutants, sampled so that every operator keeps its share.")
     ] = None,
-    engine: Engine = "naive",
+    sites: Annotated[
+        int, typer.Option(min=0, help="At most so many sites of each operator that changes values, sampled; 0 for all. The others are complete.")
+    ] = 8,
+    engine: Engine = "shared",
+    verify: Annotated[
+        float, typer.Option("--verify-engine", min=0.0, max=1.0, help="Share of mutants that the naive engine runs too; a difference is an error.")
+    ] = 0.0,
     device: Device = "cpu",
     input_shape: Input = None,
     threshold: Annotated[list[str] | None, typer.Option("--threshold", help="name=value; see gradfuzz.Thresholds. Repeatable.")] = None,
@@ -103,10 +112,12 @@ def run(
         detectors=names(detectors),
         seed=seed,
         limit=limit,
+        sites=sites or None,
         engine=engine,
         device=check_device(device),
         input_shape=shape(input_shape),
         thresholds=thresholds(threshold or []),
+        verify=verify,
     )
     folder = out or default_folder(model)
     progress = terminal.make_progress()
@@ -156,6 +167,7 @@ def show(
     mutant: Mutant,
     script: Annotated[bool, typer.Option("--script", help="Print a standalone script that reproduces it without gradfuzz.")] = False,
     seed: Seed = 0,
+    input_shape: Input = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one mutant: the code before and after, and what it does, measured now.
@@ -168,7 +180,7 @@ def show(
     """
     from gradfuzz.cli import showing
 
-    showing.show(mutant, script=script, seed=seed, as_json=as_json)
+    showing.show(mutant, script=script, seed=seed, input_shape=shape(input_shape), as_json=as_json)
 
 
 @app.command()
@@ -177,6 +189,7 @@ def replay(
     folder: Annotated[Path | None, typer.Option("--from", help="Campaign folder to compare with.")] = None,
     seed: Seed = 0,
     engine: Engine = "naive",
+    input_shape: Input = None,
     as_json: AsJson = False,
 ) -> None:
     """Run one mutant again, and say where it differs from what a campaign stored.
@@ -187,7 +200,7 @@ def replay(
     """
     from gradfuzz.cli import showing
 
-    if showing.replay(mutant, folder, seed=seed, engine=engine, as_json=as_json):
+    if showing.replay(mutant, folder, seed=seed, engine=engine, input_shape=shape(input_shape), as_json=as_json):
         raise typer.Exit(1)
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from gradfuzz import api
 from gradfuzz.cli.terminal import printable, show_table
-from gradfuzz.records import Mutant, Truth
+from gradfuzz.errors import BadInput
+from gradfuzz.errors import BadInput
+from gradfuzz.records import Truth
 
 
 def facts(truth: Truth) -> dict[str, Any]:
@@ -29,19 +31,21 @@ def show_truth(truth: Truth) -> None:
     show_table(("", ""), rows)
 
 
-def show(text: str, *, script: bool, seed: int, as_json: bool) -> None:
+def show(text: str, *, script: bool, seed: int, input_shape: tuple[int, ...] | None, as_json: bool) -> None:
     from gradfuzz import script as scripts
-    from gradfuzz.campaign import make_engine
+    from gradfuzz.campaign import make_engine, measure_task
     from gradfuzz.subjects import resolve
 
-    mutant = Mutant.parse(text)
-    traced = api.trace(mutant.subject, seed=seed)
+    mutant = api.named(text)
+    traced = api.trace(mutant.subject, seed=seed, input_shape=input_shape)
     task = api.task_of(mutant, traced)
-    truth = api.measure_one(mutant, traced, make_engine("naive", traced))
+    mutation, _, truth = measure_task(task, traced, make_engine("naive", traced))
     if script:
-        print(scripts.write(traced, resolve(mutant.subject), task.operator, mutant, task.site, truth), end="")
+        if task.operator is None:
+            raise BadInput("the control has no break to reproduce: name a mutant, as `gradfuzz list mutants` prints it")
+        print(scripts.write(traced, resolve(mutant.subject, input_shape), task.operator, mutant, task.site, truth), end="")
         return
-    before, after = scripts.excerpt(traced, task.operator, task.site, mutant.variant)
+    before, after = scripts.excerpt(traced, mutation)
     if as_json:
         print(json.dumps({"mutant": str(mutant), "before": before, "after": after, "truth": facts(truth)}, indent=2))
         return
@@ -55,9 +59,11 @@ def show(text: str, *, script: bool, seed: int, as_json: bool) -> None:
     show_truth(truth)
 
 
-def replay(text: str, folder: Path | None, *, seed: int, engine: str, as_json: bool) -> bool:
+def replay(
+    text: str, folder: Path | None, *, seed: int, engine: str, input_shape: tuple[int, ...] | None, as_json: bool
+) -> bool:
     """Whether it differs from what was stored."""
-    found = api.replay(text, folder, seed=seed, engine=engine)
+    found = api.replay(text, folder, seed=seed, engine=engine, input_shape=input_shape)
     differences = {name: [str(old), str(new)] for name, (old, new) in found.differences.items()}
     if as_json:
         print(json.dumps({"mutant": str(found.mutant), "truth": facts(found.truth), "differences": differences}, indent=2))

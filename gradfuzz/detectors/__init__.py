@@ -3,7 +3,7 @@
     @detector("grad-none", needs="observation")
     def grad_none(evidence):
         '''Some parameter that requires grad has none.'''
-        return suspects(evidence, lambda name, norm: norm is None)
+        return suspects(evidence, lambda norm: norm is None, "no gradient")
 """
 
 from __future__ import annotations

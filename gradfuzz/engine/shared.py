@@ -20,9 +20,13 @@ from gradfuzz.engine.forward import Forward
 from gradfuzz.engine.naive import NaiveEngine
 from gradfuzz.engine.pieces import Pieces
 from gradfuzz.graph.execution import EXPECTED, first_line
+from gradfuzz.graph.program import tensors_of
 from gradfuzz.graph.trace import TracedCase
 from gradfuzz.isolation import isolated, texts
 from gradfuzz.operators.draft import Mutation
+
+
+TINY = 2**14  # mean number of elements of a value below which the work per call outweighs the arithmetic
 
 
 @dataclass
@@ -39,10 +43,16 @@ class SharedEngine:
         self.pieces = Pieces.of(traced.program.instructions, traced.program.output, traced.leaves, traced.random_states, traced.seed)
         self.reference = Reference(traced, self.pieces)
         differs = self.pieces.disagreement(traced.reference.gradients)
+        numel = [tensor.numel() for piece in self.pieces.pieces.values() for tensor in tensors_of(piece.value)]
+        self.tiny = sum(numel) < TINY * max(len(numel), 1)
         self.obstacle = f"taken in pieces, the gradient of {differs} is not autograd's to the bit" if differs else ""
 
     def observe(self, mutation: Mutation) -> Observation:
-        reason = self.obstacle or ("a region of it runs as one call" if mutation.whole else "")
+        reason = self.obstacle
+        if mutation.whole:
+            reason = reason or "a region of it runs as one call"
+        elif not mutation.preserving and self.tiny:
+            reason = reason or "it changes values, and one plain pass of so small a subject is quicker"
         if reason:
             self.handed_over[reason] += 1
             return self.naive.observe(mutation)

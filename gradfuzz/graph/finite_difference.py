@@ -16,7 +16,7 @@ Direction = dict[str, Tensor]
 
 def length(tensors: Iterable[Tensor]) -> float:
     """Euclidean norm of several tensors together."""
-    return math.sqrt(math.fsum(float((tensor * tensor).sum()) for tensor in tensors))
+    return math.sqrt(math.fsum(float(torch.dot(flat, flat)) for flat in (tensor.flatten() for tensor in tensors)))
 
 
 def normalised(direction: Mapping[str, Tensor]) -> Direction:
@@ -42,7 +42,7 @@ def longest_step(function: DoublePrecision, names: Iterable[str], limits: Thresh
 
 def moved(function: DoublePrecision, direction: Direction, h: float) -> float:
     """The loss after a step of length h."""
-    return function.value({name: function.parameter(name) + h * d for name, d in direction.items()})
+    return function.value({name: torch.add(function.parameter(name), d, alpha=h) for name, d in direction.items()})
 
 
 def matches(function: DoublePrecision, direction: Direction, claimed: float, limits: Thresholds) -> bool | None:
@@ -81,7 +81,7 @@ def _smooth_at(function: DoublePrecision, direction: Direction, h: float, limits
 
 def slope(gradients: Mapping[str, Tensor], direction: Direction) -> float:
     """The directional derivative that gradients claim."""
-    return math.fsum(float((gradients[name] * d).sum()) for name, d in direction.items())
+    return math.fsum(float(torch.dot(gradients[name].flatten(), d.flatten())) for name, d in direction.items())
 
 
 def agrees(function: DoublePrecision, names: Iterable[str], gradients: Mapping[str, Tensor | None], limits: Thresholds) -> bool | None:

@@ -1,7 +1,7 @@
 """Make every in-place call out of place, so that all dataflow is visible in the arguments.
 
-``relu_(x)`` becomes ``relu(x)`` and later uses of ``x`` read the result; a write into a slice of ``x`` becomes ``slice_scatter``. What cannot
-be expressed so is refused: a structural answer about a program with hidden writes would lie. The baseline gate then compares with eager.
+``relu_(x)`` becomes ``relu(x)`` and later uses of ``x`` read the result; a write into a slice of ``x`` becomes ``slice_scatter``. What
+cannot be expressed so is refused: a structural answer about a program with hidden writes would lie. The baseline gate then compares with eager.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from gradfuzz.graph.program import Instruction, Ref, substitute
 aten = torch.ops.aten
 SCATTER = {"select": aten.select_scatter.default, "slice": aten.slice_scatter.default}
 RENAMED = {("bernoulli", "float"): aten.bernoulli.p, ("normal", "default"): aten.normal_functional.default}
+NO_TWIN = frozenset({"copy", "eq", "ne", "not_equal", "lt", "less", "le", "less_equal", "gt", "greater", "ge", "greater_equal"})
+"""Operators whose twin is another function: it has no derivative, or it gives booleans."""
 
 
 class OutOfPlace:
@@ -25,7 +27,7 @@ class OutOfPlace:
 
     def __init__(self, target: Callable[..., Any]) -> None:
         self.target = target
-        self.__name__ = f"{getattr(target, '__name__', target)}_on_a_copy"
+        self.__name__ = target._schema.name.split("::")[1] if isinstance(target, torch._ops.OpOverload) else str(target)
 
     def __call__(self, first: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         return self.target(first.clone(), *args, **kwargs)
@@ -45,7 +47,15 @@ def functional(target: torch._ops.OpOverload) -> Callable[..., Any]:
     if (name, overload) in RENAMED:
         return RENAMED[name, overload]
     packet = getattr(aten, name, None)
-    return getattr(packet, overload) if packet is not None and overload in packet.overloads() else OutOfPlace(target)
+    if packet is None or name in NO_TWIN or overload not in packet.overloads():
+        return OutOfPlace(target)
+    twin = getattr(packet, overload)
+    return twin if _kinds(twin)[: len(_kinds(target))] == _kinds(target) else OutOfPlace(target)
+
+
+def _kinds(target: torch._ops.OpOverload) -> list[str]:
+    """Types of the arguments: ``pow_.Scalar`` has a scalar as its second, ``pow.Scalar`` as its first."""
+    return [str(argument.type) for argument in target._schema.arguments]
 
 
 def _defaults(instruction: Instruction, twin: Callable[..., Any]) -> tuple[Any, ...]:

@@ -7,7 +7,6 @@ here, on the unmutated case, and a case that fails is refused with the reason.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -151,7 +150,10 @@ def _eager(case: Case, seed: int) -> Pass:
         if not loss.requires_grad:
             raise Refused("the loss does not require grad: nothing in this case trains (all frozen, detached, or under no_grad?)")
         wanted = {name: p for name, p in parameters.items() if p.requires_grad}
-        found = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
+        try:
+            found = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
+        except RuntimeError as error:
+            raise Refused(f"backward fails before any mutation: {str(error).splitlines()[0]}") from error
         gradients: dict[str, Tensor | None] = {name: None for name in parameters}
         gradients.update(zip(wanted, found, strict=True))
         warned = texts(caught)

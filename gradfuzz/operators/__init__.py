@@ -46,6 +46,11 @@ class Operator:
     variants: tuple[str, ...] = ("",)
     find: Callable[[TracedCase], list[Site]] | None = None
 
+    @property
+    def keeps_values(self) -> bool:
+        """Whether it only touches the way of gradients, so that one pass of the subject serves all of its mutants."""
+        return self.family in ("block", "flag")
+
     def sites(self, traced: TracedCase) -> list[Site]:
         """The sites of a case where this operator can apply, in order of execution."""
         from gradfuzz.graph.sites import enumerate_sites

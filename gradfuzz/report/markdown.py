@@ -35,6 +35,7 @@ def fragility_lines(tables: Tables) -> list[tuple[str, str]]:
         ("cut sites whose cut kills a parameter or makes backward raise", f"{percent(found.killing)} of {found.cuts}"),
         ("weights that lose their gradient, mean over the cuts that do not raise", percent(found.weights_lost)),
         ("mutants, and how many of them can be told apart", f"{found.mutants}, {found.distinct} distinct"),
+        ("mutants that the operators could make", f"{tables.manifest['possible'] - 1}"),
         ("faults among them", f"{found.faults}"),
         ("faults that are silent: no error, no new warning", percent(found.silent)),
         ("faults that are invisible: silent, and the loss does not change by one bit", percent(found.invisible)),

@@ -14,10 +14,11 @@ import torch
 from gradfuzz.errors import BadInput
 from gradfuzz.graph.trace import TracedCase
 from gradfuzz.operators import Operator
+from gradfuzz.operators.draft import Mutation
 from gradfuzz.records import Kind, Mutant, Site, State, Truth
 from gradfuzz.script import sections
 from gradfuzz.script.expressions import quoted
-from gradfuzz.script.step import Step, place_of, table
+from gradfuzz.script.step import BREAK, Step, place_of, table
 from gradfuzz.subjects import Subject
 
 NAMED = 8
@@ -59,6 +60,15 @@ def write(traced: TracedCase, subject: Subject, operator: Operator, mutant: Muta
         ),
     ]
     return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def excerpt(traced: TracedCase, mutation: Mutation) -> tuple[list[str], list[str]]:
+    """The lines of the step that a mutation changes, before and after."""
+    step, old = Step(traced, mutation), traced.program.by_name
+    edited = [instruction for _, instruction in mutation.edits]
+    before = [step.line(old[instruction.name]) for instruction in edited if instruction.name in old]
+    after = [*step.edits_of_leaves(), *(step.line(instruction) for instruction in edited), *step.checkpoint_lines()]
+    return before, [line.removesuffix(BREAK) for line in after]
 
 
 def _docstring(operator: Operator, mutant: Mutant, site: Site, truth: Truth | None) -> str:
@@ -109,4 +119,4 @@ def _edits(step: Step) -> str:
     return indent("\n".join(["if broken:", *(f"    {line}" for line in lines)]) + "\n", "    ") if lines else ""
 
 
-__all__ = ["write"]
+__all__ = ["excerpt", "write"]

@@ -183,6 +183,20 @@ class Step:
             lines += ["if broken:", f"{INDENT}{variable} = {call}{BREAK}", "else:", f"{INDENT}{variable} = {self._call(old)}"]
         return lines
 
+    def line(self, instruction: Instruction) -> str:
+        """One instruction as one line."""
+        return f"{self._names[instruction.name]} = {self._call(instruction)}{'' if instruction.grad else '  # under torch.no_grad()'}"
+
+    def checkpoint_lines(self) -> list[str]:
+        """The region that runs through checkpointing, as one line; nothing if there is none."""
+        if self._region is None:
+            return []
+        region = self._region.target
+        assert isinstance(region, Region)
+        results, given = (", ".join(self._names[name] for name in names) for names in (region.outputs, region.inputs))
+        inside = f"{self._names[region.body[0].name]} … {self._names[region.body[-1].name]}"
+        return [f"{results} = torch.utils.checkpoint.checkpoint({inside}, {given}, use_reentrant=True)"]
+
     def _call(self, instruction: Instruction) -> str:
         return self.source.call(instruction.target, instruction.args, instruction.kwargs, self.ref)
 

@@ -1,0 +1,87 @@
+"""The shared engine gives the naive engine's answers, to the bit."""
+
+from __future__ import annotations
+
+import pytest
+
+from gradfuzz import api
+from gradfuzz.campaign import Task, plan, verify
+from gradfuzz.engine.naive import NaiveEngine
+from gradfuzz.engine.shared import SharedEngine
+from gradfuzz.engine.verify import differences
+from gradfuzz.errors import EngineDisagreement
+from gradfuzz.graph.trace import TracedCase
+from gradfuzz.operators import Operator, operators, select
+from gradfuzz.subjects import providers
+
+CORPUS = [f"corpus:{name}" for name in providers["corpus"].names()]
+_traced: dict[str, TracedCase] = {}
+
+
+def traced(name: str) -> TracedCase:
+    if name not in _traced:
+        _traced[name] = api.trace(name)
+    return _traced[name]
+
+
+def disagreements(case: TracedCase, tasks: list[Task], shared: SharedEngine | None = None) -> list[str]:
+    naive, shared = NaiveEngine(case), shared or SharedEngine(case)
+    found = []
+    for task in tasks:
+        if task.operator is not None:
+            mutation = task.operator.mutate(case, task.site, task.mutant.variant)
+            found += [f"{task.mutant}: {line}" for line in differences(naive.observe(mutation), shared.observe(mutation))]
+    return found
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_both_engines_agree_on_a_sample_of_every_corpus_subject(name: str) -> None:
+    case = traced(name)
+    shared = SharedEngine(case)
+    shared.tiny = False  # or what changes values would go to the naive engine
+    assert disagreements(case, plan(case, select(None), 120), shared) == []
+
+
+@pytest.mark.parametrize("operator", operators.values(), ids=lambda operator: operator.name)
+def test_both_engines_agree_on_the_example_of_every_operator(operator: Operator) -> None:
+    case = traced(operator.example.subject)
+    shared = SharedEngine(case)
+    shared.tiny = False
+    assert disagreements(case, [api.task_of(operator.example, case)], shared) == []
+
+
+def test_both_engines_agree_on_every_cut_of_resnet18() -> None:
+    case = api.trace("torchvision:resnet18")
+    assert disagreements(case, plan(case, select(["insert-detach", "wrong-custom-backward", "no-grad-region"]), 40)) == []
+
+
+def test_the_pieces_of_every_corpus_subject_add_up_to_autograds_bits() -> None:
+    assert {name: SharedEngine(traced(name)).obstacle for name in CORPUS} == dict.fromkeys(CORPUS, "")
+
+
+def test_a_mutant_that_cannot_be_taken_in_pieces_is_handed_over_and_counted() -> None:
+    case = traced("corpus:mlp")
+    shared = SharedEngine(case)
+    task = api.task_of(operators["checkpoint-without-input-grad"].example, case)
+    shared.observe(task.operator.mutate(case, task.site))  # type: ignore[union-attr]
+    assert dict(shared.handed_over) == {"a region of it runs as one call": 1}
+
+
+def test_an_answer_does_not_depend_on_what_was_asked_before() -> None:
+    case = traced("corpus:transformer")
+    tasks = [task for task in plan(case, select(["block"]), 80) if task.operator]
+    mutations = [task.operator.mutate(case, task.site, task.mutant.variant) for task in tasks if task.operator]
+    forwards, backwards = SharedEngine(case), SharedEngine(case)
+    one = [forwards.observe(mutation) for mutation in mutations]
+    other = [backwards.observe(mutation) for mutation in reversed(mutations)][::-1]
+    assert [differences(a, b) for a, b in zip(one, other, strict=True)] == [[] for _ in mutations]
+
+
+def test_a_wrong_answer_is_an_error_that_names_the_mutant() -> None:
+    case = traced("corpus:mlp")
+    task = api.task_of(operators["insert-detach"].example, case)
+    mutation = task.operator.mutate(case, task.site)  # type: ignore[union-attr]
+    observation = NaiveEngine(case).observe(mutation)
+    observation.loss += 1.0
+    with pytest.raises(EngineDisagreement, match=r"corpus:mlp::insert-detach::m0.*loss"):
+        verify(task.mutant, mutation, observation, case)
