@@ -45,9 +45,7 @@ def default_folder(model: str) -> Path:
 Shape = tuple[int, ...] | None
 
 
-def trace(
-    model: str, *, seed: int = 0, thresholds: Thresholds | None = None, device: str = "cpu", input_shape: Shape = None
-) -> TracedCase:
+def trace(model: str, *, seed: int = 0, thresholds: Thresholds | None = None, device: str = "cpu", input_shape: Shape = None) -> TracedCase:
     """Trace and gate a subject. Raises ``Refused`` with the reason if nothing measured on it would count."""
     from gradfuzz.graph.trace import trace as trace_subject
 
@@ -138,9 +136,7 @@ def replay(
     settings = tables.manifest["campaign"]
     shape = tuple(map(int, settings["input_shape"].split("x"))) if settings["input_shape"] else None
     limits = Thresholds(**settings["thresholds"])
-    again = observe(
-        mutant, seed=settings["seed"], engine=engine, thresholds=limits, device=settings["device"], input_shape=shape
-    )
+    again = observe(mutant, seed=settings["seed"], engine=engine, thresholds=limits, device=settings["device"], input_shape=shape)
     truth = again.truth
     stored, differences = rows.iloc[0], {}
     for name in REPLAYED:

@@ -36,7 +36,8 @@ class Settings:
     """Everything that decides what a campaign finds. Two campaigns with equal settings and versions have equal tables, times aside.
 
     limit: at most so many mutants, sampled. sites: at most so many sites of each operator that changes values, sampled; None for all. Each
-    of those costs passes of its own, in float64 too, while all operators that leave values alone share one. verify: share of the mutants that the naive engine runs too; any difference is an error.
+    of those costs passes of its own, in float64 too, while all operators that leave values alone share one. verify: share of the mutants
+    that the naive engine runs too; any difference is an error.
     """
 
     model: str
@@ -169,7 +170,13 @@ def _run(settings: Settings, subject: Subject, identity: dict[str, Any], out: Pa
     started = time.time()
     traced = trace(subject, settings.seed, settings.thresholds, settings.device)
     tasks = plan(traced, chosen, settings.limit, settings.seed, settings.sites)
-    manifest = {"campaign": identity, "status": "running", "command": command, **_about(traced, tasks, 1 + sum(len(operator.mutants(traced)) for operator in chosen)), "hardware": _hardware(settings)}
+    manifest = {
+        "campaign": identity,
+        "status": "running",
+        "command": command,
+        **_about(traced, tasks, 1 + sum(len(operator.mutants(traced)) for operator in chosen)),
+        "hardware": _hardware(settings),
+    }
     engine = make_engine(settings.engine, traced)
     write_manifest(out, manifest)  # first, so that a folder with rows in it is never without its name
     store = Store(out)
@@ -188,7 +195,9 @@ def _run(settings: Settings, subject: Subject, identity: dict[str, Any], out: Pa
             store.append(task.position, *rows)
             progress.advance(str(task.mutant), truth.effect, seconds)
         store.export()
-        write_manifest(out, {**manifest, "status": "complete", "handed_over": handed_over(engine), "seconds": round(time.time() - started, 2)})
+        write_manifest(
+            out, {**manifest, "status": "complete", "handed_over": handed_over(engine), "seconds": round(time.time() - started, 2)}
+        )
     finally:
         store.close()
     return load(out)

@@ -6,10 +6,13 @@ import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
+import torch.utils.deterministic
 
+deterministic_memory: Any = torch.utils.deterministic  # its one setting is an attribute that type checkers do not see
 NOT_THE_SUBJECTS = ("does not have a deterministic implementation",)
 
 
@@ -25,13 +28,13 @@ def isolated(seed: int) -> Iterator[list[warnings.WarningMessage]]:
     grad, dtype, threads = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    fill, always = torch.utils.deterministic.fill_uninitialized_memory, torch.is_warn_always_enabled()
+    fill, always = deterministic_memory.fill_uninitialized_memory, torch.is_warn_always_enabled()
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.set_warn_always(True)
             torch.use_deterministic_algorithms(True, warn_only=True)
-            torch.utils.deterministic.fill_uninitialized_memory = False
+            deterministic_memory.fill_uninitialized_memory = False
             random.seed(seed)
             np.random.seed(seed)
             seed_torch(seed)
@@ -48,12 +51,12 @@ def isolated(seed: int) -> Iterator[list[warnings.WarningMessage]]:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        deterministic_memory.fill_uninitialized_memory = fill
         torch.set_warn_always(always)
 
 
 def seed_torch(seed: int) -> None:
-    """``torch.manual_seed`` for the generators that are in use; the original also prepares every absent kind of device, at a millisecond."""
+    """``torch.manual_seed`` for the generators in use; the original also prepares every absent kind of device, at a millisecond a call."""
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)

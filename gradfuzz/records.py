@@ -47,7 +47,7 @@ class Cause(StrEnum):
     NONE = ""
     CUT = "cut"  # autograd lost the path, the value still depends on the parameter
     FLAT = "flat"  # the function really does not vary
-    UNDERFLOW = "underflow"  # lost in this precision only
+    UNDERFLOW = "underflow"  # lost, or spoilt, in this precision only
     UNUSED = "unused"  # the loss no longer depends on the parameter at all
     BIASED = "biased"  # nonzero, but not the derivative of what is computed
     CHANGED = "changed"  # another function, with its honest gradient
@@ -151,8 +151,8 @@ class Kind(StrEnum):
 class Site:
     """A place where an operator applies.
 
-    ``value``: the node, parameter, module or input that is meant. ``user``: the one user of an edge (``relu->add``) or of a parameter (``fc.weight->linear``); the last
-    node of a span (``conv2d..relu``); the second parameter of a pair (``a.weight+b.weight``).
+    ``value``: the node, parameter, module or input that is meant. ``user``: the one user of an edge (``relu->add``) or of a parameter
+    (``fc.weight->linear``); the last node of a span (``conv2d..relu``); the second parameter of a pair (``a.weight+b.weight``).
     ``module``: dotted module path, "loss" for the loss. ``source``: ``file.py:line`` of the user's code, or "".
     """
 

@@ -47,12 +47,15 @@ class Registry(Generic[T]):
             try:
                 point.load()
             except Exception as error:
-                raise BadInput(f"the entry point '{point.value}' of {self._group} does not load: {error}. Mend or uninstall that package") from error
+                raise BadInput(
+                    f"the entry point '{point.value}' of {self._group} does not load: {error}. Mend or uninstall that package"
+                ) from error
 
     def __getitem__(self, name: str) -> T:
         self._load()
         if name not in self._items:
-            raise BadInput(f"there is no {self.what} '{name}'.{near_miss(name, self._items)} See `gradfuzz list {'subjects' if self.what == 'provider' else f'{self.what}s'}`")
+            shown = "subjects" if self.what == "provider" else f"{self.what}s"
+            raise BadInput(f"there is no {self.what} '{name}'.{near_miss(name, self._items)} See `gradfuzz list {shown}`")
         return self._items[name]
 
     def __contains__(self, name: object) -> bool:

@@ -23,7 +23,9 @@ GRADFUZZ = [sys.executable, "-m", "gradfuzz"]
 def timed(command: list[str]) -> tuple[float, float]:
     """Wall seconds and peak memory in MB of one process, by the operating system's own account."""
     start = time.perf_counter()
-    pid = os.posix_spawn(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (1, 2)])
+    pid = os.posix_spawn(
+        command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (1, 2)]
+    )
     _, status, usage = os.wait4(pid, 0)
     if status:
         sys.exit(f"{' '.join(command)} failed with status {os.waitstatus_to_exitcode(status)}")
@@ -44,7 +46,12 @@ def main() -> None:
             command = [*GRADFUZZ, "run", "--model", options.model, "--engine", engine]
             runs = options.runs if engine == "shared" else 1
             measure(rows, f"gradfuzz run --model {options.model} --engine {engine}", runs, lambda run: [*command, "--out", f"{out}{run}"])  # noqa: B023
-        measure(rows, "the same once more, nothing to do", options.runs, lambda run: [*GRADFUZZ, "run", "--model", options.model, "--out", f"{folder}/shared0"])
+        measure(
+            rows,
+            "the same once more, nothing to do",
+            options.runs,
+            lambda run: [*GRADFUZZ, "run", "--model", options.model, "--out", f"{folder}/shared0"],
+        )
     print(f"{'command':60} {'wall s':>8} {'min':>8} {'max':>8} {'peak MB':>8}")
     for row in rows:
         print(f"{row['command']:60} {row['wall_s']:8.2f} {row['min_s']:8.2f} {row['max_s']:8.2f} {row['peak_mb']:8.0f}")

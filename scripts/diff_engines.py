@@ -20,10 +20,20 @@ from gradfuzz.graph.trace import trace
 from gradfuzz.operators import select
 from gradfuzz.subjects import providers, resolve
 
-ZOO = (
-    "resnet18 resnet50 vgg11_bn mobilenet_v3_small efficientnet_b0 densenet121 convnext_tiny swin_t vit_b_16 squeezenet1_1 "
-    "shufflenet_v2_x0_5 googlenet"
-).split()
+ZOO = [
+    "resnet18",
+    "resnet50",
+    "vgg11_bn",
+    "mobilenet_v3_small",
+    "efficientnet_b0",
+    "densenet121",
+    "convnext_tiny",
+    "swin_t",
+    "vit_b_16",
+    "squeezenet1_1",
+    "shufflenet_v2_x0_5",
+    "googlenet",
+]
 
 
 def main() -> None:
@@ -63,7 +73,10 @@ def compare(model: str, chosen: list, share: int, seed: int) -> tuple[int, int]:
             print(f"DIFFERENT {task.mutant}: {'; '.join(found[:3])}")
     told = ", ".join(f"{reason} {count}" for reason, count in shared.handed_over.items())
     ratio = seconds["naive"] / max(seconds["shared"], 1e-9)
-    print(f"{traced.name}: {len(tasks)} mutants, {bad} differences, naive / shared {ratio:.1f}{f' (handed over: {told})' if told else ''}", flush=True)
+    print(
+        f"{traced.name}: {len(tasks)} mutants, {bad} differences, naive / shared {ratio:.1f}{f' (handed over: {told})' if told else ''}",
+        flush=True,
+    )
     return len(tasks), bad
 
 

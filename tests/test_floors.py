@@ -18,12 +18,12 @@ PACKAGE = Path(__file__).parent.parent / "gradfuzz"
 
 LISTING = (
     ("errors", "records", "registry"),
-    ("subjects",),
+    ("subjects", "isolation"),
     ("graph",),
     ("operators",),
     ("engine",),
-    ("truth", "detectors", "check"),
-    ("campaign", "store", "executors"),
+    ("truth", "detectors", "script", "check"),
+    ("campaign", "store", "executors", "api"),
     ("analysis",),
     ("report", "fuzzing"),
     ("cli", "__init__", "__main__"),

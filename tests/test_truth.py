@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, Architecture
+from architectures import ARCHITECTURES, Architecture, Layer
 from hypothesis import given, reject
 from torch import Tensor, nn
 
@@ -22,7 +22,7 @@ from gradfuzz.graph.execution import DoublePrecision
 from gradfuzz.graph.flow import Cut, Flow
 from gradfuzz.graph.program import Program
 from gradfuzz.graph.trace import TracedCase, trace_case
-from gradfuzz.operators import Operator, operators
+from gradfuzz.operators import Operator, find_site, operators
 from gradfuzz.operators import functions as fn
 from gradfuzz.operators.draft import Draft, Mutation
 from gradfuzz.records import LOST, Cause, Effect, Kind, Mutant, Site, State, Thresholds, Truth
@@ -169,9 +169,42 @@ def test_what_is_called_cut_still_moves_the_loss_and_what_is_called_biased_is_no
         claimed = exact_gradients(case, found.mutation)
         wrong = {name: claimed[name] - reference[name] for name in case.live}
         size = math.sqrt(math.fsum(float((w * w).sum()) for w in wrong.values()))
+        if size < 1e-9:  # rounding alone: see the next test
+            continue
         direction = {name: w / size for name, w in wrong.items()}
         measured = derivatives(loss, direction)
         assert not all(close((ahead + behind) / 2, slope(claimed, direction), size) for ahead, behind in measured), found.mutant
+
+
+def truth_of(architecture: Architecture, text: str) -> Truth:
+    case = trace_case("drawn", architecture.case(), architecture.seed)
+    mutant = Mutant.parse(f"drawn::{text}")
+    operator = operators[mutant.operator]
+    return observed(case, operator.mutate(case, find_site(operator, case, mutant), mutant.variant))[1]
+
+
+@pytest.mark.xfail(reason="a use that brings rounding noise alone counts as altered and biased when it is cut")
+def test_cutting_a_use_that_brings_rounding_noise_alone_is_no_fault() -> None:
+    """The second use of the tied bias is before BatchNorm: in float64 its part of the gradient is 1e-17."""
+    tied = Architecture((Layer("tanh"), Layer("tanh", norm=True)), tied=True)
+    truth = truth_of(tied, "detach-parameter::blocks.0.transform.bias->blocks_1_transform")
+    assert truth.cause is not Cause.BIASED
+
+
+@pytest.mark.xfail(reason="at a kink in many units at once, finite differences on both sides agree with each other and not with autograd")
+@pytest.mark.parametrize(
+    ("architecture", "text"),
+    [
+        (Architecture((Layer("relu", norm=True, gated=True),), seed=96), "boolean-mask::blocks_0_transform#1"),
+        (Architecture((Layer("leaky", gated=True), Layer("leaky", True, True)), seed=51), "boolean-mask::blocks_1_transform#1"),
+        (
+            Architecture((Layer("leaky"), Layer("inplace", gated=True), Layer("relu", norm=True, gated=True)), tied=True, seed=97),
+            "floor-division::blocks_2_transform",
+        ),
+    ],
+)
+def test_no_flat_operator_makes_a_gradient_biased(architecture: Architecture, text: str) -> None:
+    assert truth_of(architecture, text).cause is not Cause.BIASED
 
 
 @given(ARCHITECTURES)
@@ -406,7 +439,8 @@ def test_a_new_warning_is_not_silent(two: TracedCase) -> None:
 
 
 def test_dead_on_one_batch_and_alive_on_another_is_unstable() -> None:
-    batches = [(torch.tensor([[-1.0, -2.0]]), torch.tensor([1.0])), *((torch.tensor([[k, k]]), torch.tensor([1.0])) for k in (1.0, 2.0))]
+    target = torch.tensor([3.0])
+    batches = [(torch.tensor([[-1.0, -2.0]]), target), *((torch.tensor([[k, k]]), target) for k in (1.0, 2.0))]
     model = Two()
     with torch.no_grad():
         model.inner.abs_()

@@ -30,9 +30,10 @@ def effects_by_operator(mutants: pd.DataFrame) -> pd.DataFrame:
 class Fragility:
     """Shares between 0 and 1, NaN where nothing could be counted.
 
-    killing: share of cut sites (insert-detach, per node and per edge) whose cut takes the gradient of a live parameter away or makes backward
-    raise. weights_lost: mean share of the live weights that lose their gradient, over the cuts that do not raise. silent, invisible: shares
-    of the faults, over all operators. mutants, faults, distinct: how many there are; distinct counts different signatures.
+    killing: share of cut sites (insert-detach, per node and per edge) whose cut takes the gradient of a live parameter away or makes
+    backward raise. weights_lost: mean share of the live weights that lose their gradient, over the cuts that do not raise. silent,
+    invisible: shares of the faults, over all operators. mutants, faults, distinct: how many there are; distinct counts different
+    signatures.
     """
 
     cuts: int

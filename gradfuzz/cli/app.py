@@ -81,11 +81,17 @@ def run(
         int | None, typer.Option(min=1, help="At most so many mutants, sampled so that every operator keeps its share.")
     ] = None,
     sites: Annotated[
-        int, typer.Option(min=0, help="At most so many sites of each operator that changes values, sampled; 0 for all. The others are complete.")
+        int,
+        typer.Option(
+            min=0, help="At most so many sites of each operator that changes values, sampled; 0 for all. The others are complete."
+        ),
     ] = 8,
     engine: Engine = "shared",
     verify: Annotated[
-        float, typer.Option("--verify-engine", min=0.0, max=1.0, help="Share of mutants that the naive engine runs too; a difference is an error.")
+        float,
+        typer.Option(
+            "--verify-engine", min=0.0, max=1.0, help="Share of mutants that the naive engine runs too; a difference is an error."
+        ),
     ] = 0.0,
     device: Device = "cpu",
     input_shape: Input = None,

@@ -9,7 +9,6 @@ from typing import Any
 from gradfuzz import api
 from gradfuzz.cli.terminal import printable, show_table
 from gradfuzz.errors import BadInput
-from gradfuzz.errors import BadInput
 from gradfuzz.records import Truth
 
 
@@ -59,9 +58,7 @@ def show(text: str, *, script: bool, seed: int, input_shape: tuple[int, ...] | N
     show_truth(truth)
 
 
-def replay(
-    text: str, folder: Path | None, *, seed: int, engine: str, input_shape: tuple[int, ...] | None, as_json: bool
-) -> bool:
+def replay(text: str, folder: Path | None, *, seed: int, engine: str, input_shape: tuple[int, ...] | None, as_json: bool) -> bool:
     """Whether it differs from what was stored."""
     found = api.replay(text, folder, seed=seed, engine=engine, input_shape=input_shape)
     differences = {name: [str(old), str(new)] for name, (old, new) in found.differences.items()}

@@ -1,9 +1,9 @@
 """Who tries to notice. A detector is one decorated function that looks at evidence and gives a verdict.
 
-    @detector("grad-none", needs="observation")
-    def grad_none(evidence):
-        '''Some parameter that requires grad has none.'''
-        return suspects(evidence, lambda norm: norm is None, "no gradient")
+@detector("grad-none", needs="observation")
+def grad_none(evidence):
+    '''Some parameter that requires grad has none.'''
+    return suspects(evidence, lambda norm: norm is None, "no gradient")
 """
 
 from __future__ import annotations

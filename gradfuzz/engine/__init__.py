@@ -50,7 +50,8 @@ class Observation:
 class Engine(Protocol):
     """What the campaign asks of an engine."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def observe(self, mutation: Mutation) -> Observation:
         """Run one mutant of the traced case that the engine was made for."""

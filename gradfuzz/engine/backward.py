@@ -193,7 +193,7 @@ class Backward:
                 self._wait(read)
 
     def _pull(self, name: str, piece: Piece, uses: list[Use], arrival: Arrival) -> list[Arrival]:
-        """Take the vector-Jacobian product. What an edit gives is compared with what it got, what a call that ran again gives with before."""
+        """Take the vector-Jacobian product; compare what an edit gives with what it got, and what ran again gives with what it gave."""
         if not arrival.present:
             return [NOTHING for _ in piece.inputs]
         cotangent = arrival.cotangent if arrival.factor else _zeros(piece.value)
@@ -222,14 +222,16 @@ class Backward:
     def _remembered(self, name: str, arrival: Arrival) -> Upstream | None:
         if (multiple := self._multiple(name, arrival)) is not None:
             return self.reference.multiples.get(multiple)
-        seen = self.reference.remembered[name]
-        return next((found for cotangent, found in seen if torch.equal(cotangent, arrival.cotangent)), None)
+        arrived, seen = arrival.cotangent, self.reference.remembered[name]
+        if not isinstance(arrived, Tensor):
+            return None
+        return next((found for cotangent, found in seen if torch.equal(cotangent, arrived)), None)
 
     def _remember(self, name: str, arrival: Arrival, found: Upstream) -> None:
         if (multiple := self._multiple(name, arrival)) is not None:
             self.reference.multiples[multiple] = found
-        elif isinstance(arrival.base, Tensor):
-            self.reference.remembered[name].append((arrival.cotangent, found))
+        elif isinstance(arrived := arrival.cotangent, Tensor):
+            self.reference.remembered[name].append((arrived, found))
 
     def _multiple(self, name: str, arrival: Arrival) -> tuple[str, float | None] | None:
         if not arrival.factor:

@@ -18,8 +18,8 @@ from gradfuzz.operators.draft import Mutation
 class Forward:
     """What is different about one mutant, seen from the reference pass.
 
-    pieces: the instructions that ran again or have other inputs. dirty: names of values that are not the reference's, in bits or in layout. preserved: every
-    insertion that claimed to keep its argument's bits did.
+    pieces: the instructions that ran again or have other inputs. dirty: names of values that are not the reference's, in bits or in
+    layout. preserved: every insertion that claimed to keep its argument's bits did.
     """
 
     def __init__(self, base: Pieces, program: Program, random_states: RandomStates, mutation: Mutation) -> None:
@@ -152,7 +152,21 @@ def _uses(instruction: Instruction) -> list[str]:
 
 # Composite operators that come down to the same kernels whatever requires grad; the differential tests are the witness.
 STEADY = frozenset(
-    "batch_norm conv1d conv2d conv3d cross_entropy_loss dropout flatten group_norm instance_norm layer_norm log_softmax reshape softmax".split()
+    [
+        "batch_norm",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "cross_entropy_loss",
+        "dropout",
+        "flatten",
+        "group_norm",
+        "instance_norm",
+        "layer_norm",
+        "log_softmax",
+        "reshape",
+        "softmax",
+    ]
 )
 
 
@@ -172,8 +186,6 @@ def same_bits(one: Any, other: Any) -> bool:
     return len(mine) == len(theirs) and all(
         a is b or (a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)) for a, b in zip(mine, theirs, strict=True)
     )
-
-
 
 
 def same_layout(one: Any, other: Any) -> bool:

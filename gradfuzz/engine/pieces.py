@@ -25,8 +25,8 @@ Needs = bool | tuple[bool, ...]  # whether a value requires grad; for a tuple of
 class Piece:
     """One executed instruction.
 
-    value: its result, cut off. inputs: per use of a value that requires grad, the value's name and the stand-in that was used (a tensor, or a
-    tuple of tensors). output: the result with its little graph; None where nothing in it requires grad.
+    value: its result, cut off. inputs: per use of a value that requires grad, the value's name and the stand-in that was used (a tensor,
+    or a tuple of tensors). output: the result with its little graph; None where nothing in it requires grad.
     """
 
     value: Any
@@ -134,7 +134,9 @@ class Pieces:
     def of(cls, instructions: tuple[Instruction, ...], output: str, leaves: Leaves, random_states: RandomStates, seed: int) -> Pieces:
         """Run forward and backward once."""
         environment = environment_of(leaves)
-        requires: dict[str, Needs] = {name: bool(tensor.requires_grad) for name, tensor in environment.items() if isinstance(tensor, Tensor)}
+        requires: dict[str, Needs] = {
+            name: bool(tensor.requires_grad) for name, tensor in environment.items() if isinstance(tensor, Tensor)
+        }
         self = cls({name: t.detach() if isinstance(t, Tensor) else t for name, t in environment.items()}, requires)
         with isolated(seed):
             for instruction in instructions:

@@ -1,8 +1,9 @@
 """The fast engine: one forward and one backward of the correct case serve every mutant of it.
 
-What a mutation does not touch is not computed again. ``Forward``: only what reads a value that really changed. ``Backward``: from the nearest
-place after which nothing changed, upstream, for as long as what arrives is not a known multiple of the reference; what came of a cotangent
-is remembered by its bits. The answers are the naive engine's, bit for bit; what cannot be done in pieces is handed to it, and counted.
+What a mutation does not touch is not computed again. ``Forward``: only what reads a value that really changed. ``Backward``: from the
+nearest place after which nothing changed, upstream, for as long as what arrives is not a known multiple of the reference; what came of a
+cotangent is remembered by its bits. The answers are the naive engine's, bit for bit; what cannot be done in pieces is handed to it, and
+counted.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from gradfuzz.graph.program import tensors_of
 from gradfuzz.graph.trace import TracedCase
 from gradfuzz.isolation import isolated, texts
 from gradfuzz.operators.draft import Mutation
-
 
 TINY = 2**14  # mean number of elements of a value below which the work per call outweighs the arithmetic
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -85,11 +85,11 @@ def _whole_stack_traces() -> Iterator[None]:
         inside = [place for place, frame in enumerate(frames) if frame.filename == objective_file]
         return traceback.StackSummary.from_list([f for f in frames[max(inside, default=-1) + 1 :] if is_user_frame(f.filename)])
 
-    fx.proxy.TracerBase._filter_traceback_frames = whole  # type: ignore[method-assign]
+    fx.proxy.TracerBase._filter_traceback_frames = whole  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
-        fx.proxy.TracerBase._filter_traceback_frames = own  # type: ignore[method-assign]
+        fx.proxy.TracerBase._filter_traceback_frames = own  # type: ignore[method-assign, assignment]
 
 
 class _Walker:
@@ -119,7 +119,9 @@ class _Walker:
             elif node.op == "call_function":
                 self.values[node] = self._call(node, grad)
             elif node.op == "call_module" and str(node.target) != "_guards_fn":
-                raise Refused(f"{source_of(node) or 'the model'} calls {node.target}, which torch.export left whole: gradfuzz cannot look inside")
+                raise Refused(
+                    f"{source_of(node) or 'the model'} calls {node.target}, which torch.export left whole: gradfuzz cannot look inside"
+                )
         raise Refused("the traced graph has no output")
 
     def _mapped(self, argument: Any) -> Any:
@@ -146,7 +148,7 @@ class _Walker:
             return args[0][args[1]]
         name = _unused(node.name, {instruction.name for instruction in self.instructions})
         module, module_class = module_of(node)
-        detaches = getattr(target, "_schema", None) is not None and target._schema.name == "aten::detach"
+        detaches = isinstance(target, torch._ops.OpOverload) and target._schema.name == "aten::detach"
         self.instructions.append(
             Instruction(
                 name,
@@ -169,8 +171,6 @@ class _Walker:
         for placeholder, value in zip((n for n in body.graph.nodes if n.op == "placeholder"), inputs, strict=True):
             self.values[placeholder] = value
         return self.walk(body, grad and enabled)
-
-
 
 
 def _plain_lists(value: Any) -> Any:

@@ -141,9 +141,7 @@ class DoublePrecision:
                 self._held[instruction.name] = _map_tensors(value, lambda tensor: tensor.detach())
             return value
 
-        done = run_pass(
-            self.program, self.leaves, self.random_states, seed=self.seed, frozen=frozen, with_grad=with_grad, watch=record
-        )
+        done = run_pass(self.program, self.leaves, self.random_states, seed=self.seed, frozen=frozen, with_grad=with_grad, watch=record)
         self.base = done.loss
         return done
 
@@ -163,7 +161,10 @@ class DoublePrecision:
     def moved(self, parameters: Mapping[str, Tensor]) -> DoublePrecision:
         """The same function around another point."""
         other = copy(self)
-        other.leaves = {**self.leaves, **{f"parameter:{n}": t.requires_grad_(self.leaves[f"parameter:{n}"].requires_grad) for n, t in parameters.items()}}
+        other.leaves = {
+            **self.leaves,
+            **{f"parameter:{n}": t.requires_grad_(self.leaves[f"parameter:{n}"].requires_grad) for n, t in parameters.items()},
+        }
         other._held = {}
         return other
 

@@ -49,8 +49,8 @@ def matches(function: DoublePrecision, direction: Direction, claimed: float, lim
     """Whether a claimed directional derivative equals ``(f(p + h d) - f(p - h d)) / 2h``.
 
     h is as long as ``Thresholds.step`` and ``Thresholds.change`` allow, then shorter and shorter. False only if two neighbouring estimates
-    agree with each other and not with the claim; None if there are kinks or jumps at the point or within every h, so that nothing can be said. The error is
-    O(h²): Griewank & Walther, Evaluating Derivatives (2008), section 1.2.
+    agree with each other and not with the claim; None if there are kinks or jumps at the point or within every h, so that nothing can be
+    said. The error is O(h²): Griewank & Walther, Evaluating Derivatives (2008), section 1.2.
     """
     if not direction:
         return True

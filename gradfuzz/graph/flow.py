@@ -16,6 +16,7 @@ from typing import NamedTuple
 from gradfuzz.graph.program import Instruction
 from gradfuzz.graph.trace import TracedCase
 
+Place = tuple[str, str]  # a value, or with the name of a user the edge to it
 SHAPE_ONLY = frozenset({"expand_as", "view_as", "reshape_as", "type_as"})
 
 
@@ -46,7 +47,7 @@ class Flow:
 
     @cached_property
     def receivers(self) -> dict[str, tuple[str, ...]]:
-        """Value -> the instructions that send it a gradient, in order; values that get none are absent. The loss has no entry of its own."""
+        """Value -> the instructions that send it a gradient, in order; values that get none are absent, and so is the loss."""
         found: dict[str, list[str]] = {}
         for instruction in self.traced.program.instructions:
             if self.traced.values[instruction.name].requires_grad:
@@ -69,11 +70,11 @@ class Flow:
         return (name for name in reads if name in self.traced.values and self.traced.values[name].requires_grad)
 
     @cached_property
-    def _tree(self) -> tuple[dict[str, tuple[str, str]], dict[tuple[str, str], int]]:
+    def _tree(self) -> tuple[dict[Place, Place], dict[Place, int]]:
         """Immediate dominator and depth of every value and of every edge of a value with several users; keys are (value, user or "")."""
         root = (self.traced.program.output, "")
-        parent: dict[tuple[str, str], tuple[str, str]] = {root: root}
-        depth = {root: 0}
+        parent: dict[Place, Place] = {root: root}
+        depth: dict[Place, int] = {root: 0}
         order = [i.name for i in reversed(self.traced.program.instructions)] + [f"parameter:{name}" for name in self.parameters]
         for name in order:
             users = self.receivers.get(name, ())
@@ -88,12 +89,10 @@ class Flow:
                 meet = (users[0], "")
             parent[name, ""] = meet
             depth[name, ""] = depth[meet] + 1
-        return {key: value for key, value in parent.items() if key != root}, depth  # type: ignore[return-value]
+        return {key: value for key, value in parent.items() if key != root}, depth
 
     @staticmethod
-    def _meet(
-        places: list[tuple[str, str]], parent: dict[tuple[str, str], tuple[str, str]], depth: dict[tuple[str, str], int]
-    ) -> tuple[str, str]:
+    def _meet(places: list[Place], parent: dict[Place, Place], depth: dict[Place, int]) -> Place:
         """Nearest common ancestor in the dominator tree."""
         found = places[0]
         for other in places[1:]:
@@ -105,7 +104,7 @@ class Flow:
         return found
 
     @cached_property
-    def _severed(self) -> dict[tuple[str, str], int]:
+    def _severed(self) -> dict[Place, int]:
         """Place -> bit set of the parameters below it in the dominator tree."""
         parent, depth = self._tree
         bits = {(f"parameter:{name}", ""): 1 << place for place, name in enumerate(self.parameters)}

@@ -1,7 +1,8 @@
 """Make every in-place call out of place, so that all dataflow is visible in the arguments.
 
 ``relu_(x)`` becomes ``relu(x)`` and later uses of ``x`` read the result; a write into a slice of ``x`` becomes ``slice_scatter``. What
-cannot be expressed so is refused: a structural answer about a program with hidden writes would lie. The baseline gate then compares with eager.
+cannot be expressed so is refused: a structural answer about a program with hidden writes would lie. The baseline gate then compares with
+eager.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def _kinds(target: torch._ops.OpOverload) -> list[str]:
 
 def _defaults(instruction: Instruction, twin: Callable[..., Any]) -> tuple[Any, ...]:
     """Trailing arguments that the in-place operator has by default and its twin wants to be told: the ``p`` of ``bernoulli``."""
-    if not isinstance(twin, torch._ops.OpOverload):
+    if not isinstance(twin, torch._ops.OpOverload) or not isinstance(instruction.target, torch._ops.OpOverload):
         return ()
     own = {argument.name: argument for argument in instruction.target._schema.arguments}
     asked = twin._schema.arguments[len(instruction.args) :]
@@ -109,11 +110,12 @@ def functionalize(instructions: list[Instruction], fresh_name: Callable[[str], s
 
     for index, raw in enumerate(instructions):
         instruction = now.apply(raw)
-        if not writes_in_place(instruction.target):
+        target = instruction.target
+        if not isinstance(target, torch._ops.OpOverload) or not writes_in_place(target):
             emit(instruction)
             continue
         written = instruction.args[0].name
-        twin = functional(instruction.target)
+        twin = functional(target)
         value = emit(replace(instruction, target=twin, args=(*instruction.args, *_defaults(instruction, twin))))
         chain: list[tuple[str, Instruction]] = []
         view = done.get(written)

@@ -136,9 +136,7 @@ class Program:
 Watch = Callable[[Instruction, Any], Any]
 
 
-def execute(
-    instructions: Sequence[Instruction], environment: Environment, random_states: RandomStates, watch: Watch | None = None
-) -> None:
+def execute(instructions: Sequence[Instruction], environment: Environment, random_states: RandomStates, watch: Watch | None = None) -> None:
     """Run instructions, writing every value into ``environment``.
 
     An instruction that drew random numbers in the reference run starts from the generator state that it had there, so that no mutant shifts

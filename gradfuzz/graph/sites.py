@@ -80,9 +80,7 @@ def _spans(traced: TracedCase) -> list[Site]:
 
 def _inputs(traced: TracedCase) -> list[Site]:
     """Floating tensors of the batch."""
-    return [
-        Site(Kind.INPUT, name.removeprefix("input:")) for name in traced.inputs if traced.leaves[name].is_floating_point()
-    ]
+    return [Site(Kind.INPUT, name.removeprefix("input:")) for name in traced.inputs if traced.leaves[name].is_floating_point()]
 
 
 def _subject(traced: TracedCase) -> list[Site]:

@@ -68,11 +68,19 @@ class TracedCase:
         return tuple(name.removeprefix("parameter:") for name in self.leaves if name.startswith("parameter:"))
 
     @cached_property
-    def double(self) -> DoublePrecision:
-        """The unmutated program in float64, its gradients already taken."""
+    def _double(self) -> tuple[DoublePrecision, Pass]:
         exact = DoublePrecision(self.program, self.leaves, self.random_states, self.noise, self.seed)
-        self.double_reference = exact.gradients()
-        return exact
+        return exact, exact.gradients()
+
+    @property
+    def double(self) -> DoublePrecision:
+        """The unmutated program in float64."""
+        return self._double[0]
+
+    @property
+    def double_reference(self) -> Pass:
+        """Its pass."""
+        return self._double[1]
 
     def norm(self, parameter: str) -> float:
         """Euclidean norm of the reference gradient."""
@@ -87,6 +95,7 @@ class TracedCase:
         tensors = [item for item in pytree.tree_leaves(batch) if isinstance(item, Tensor)]
         fresh = dict(zip(self.inputs, tensors, strict=True))
         return {name: fresh.get(name, tensor).to(tensor.device) for name, tensor in self.leaves.items()}
+
 
 def norm(tensor: Tensor) -> float:
     """Euclidean norm. In float32 where that is safe (ten times faster), in float64 where the squares would leave its range."""
@@ -117,7 +126,9 @@ def trace_case(name: str, case: Case, seed: int = 0, thresholds: Thresholds | No
     traced.left_out = _left_out(traced)
     traced.live = tuple(name for name in case.trainable if name not in traced.left_out)
     if not traced.live:
-        raise Refused(f"no parameter has a live gradient, so there is nothing to break: {next(iter(traced.left_out.values()), 'all frozen')}")
+        raise Refused(
+            f"no parameter has a live gradient, so there is nothing to break: {next(iter(traced.left_out.values()), 'all frozen')}"
+        )
     _forced_fail(traced)
     if agrees(traced.double, traced.live, traced.double_reference.gradients, limits) is False:
         raise Refused("autograd and finite differences disagree on the unmutated case: its own backward is not the derivative of its loss")
@@ -142,7 +153,9 @@ def _eager(case: Case, seed: int) -> Pass:
         try:
             loss = objective(*case.batch)
         except Exception as error:
-            raise Refused(f"the training case fails before any mutation: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+            raise Refused(
+                f"the training case fails before any mutation: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            ) from error
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             raise Refused(f"the loss must be a tensor with one element, got {_describe(loss)}: reduce it in the loss function")
         if not math.isfinite(float(loss.detach())):
@@ -154,7 +167,7 @@ def _eager(case: Case, seed: int) -> Pass:
             found = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
         except RuntimeError as error:
             raise Refused(f"backward fails before any mutation: {str(error).splitlines()[0]}") from error
-        gradients: dict[str, Tensor | None] = {name: None for name in parameters}
+        gradients: dict[str, Tensor | None] = dict.fromkeys(parameters)
         gradients.update(zip(wanted, found, strict=True))
         warned = texts(caught)
     with torch.no_grad():
@@ -231,7 +244,7 @@ def _recorded(value: Any) -> Value:
 def _left_out(traced: TracedCase) -> dict[str, str]:
     """Trainable parameters that the truth is not about, with the reason; some are looked at on further batches."""
     reference, reasons = traced.reference.gradients, {}
-    exact = traced.double and traced.double_reference
+    exact = traced.double_reference
     if exact.stage:
         raise Refused(f"the case does not run in float64: {exact.error} - without that, causes cannot be measured")
     quiet = []

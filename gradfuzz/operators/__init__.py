@@ -77,9 +77,7 @@ class Operator:
             self.apply(draft, site)
 
 
-operators: Registry[Operator] = Registry(
-    "operator", tuple(f"gradfuzz.operators.{family}" for family in FAMILIES), "gradfuzz.operators"
-)
+operators: Registry[Operator] = Registry("operator", tuple(f"gradfuzz.operators.{family}" for family in FAMILIES), "gradfuzz.operators")
 
 
 def operator(
@@ -131,7 +129,9 @@ def find_site(operator: Operator, traced: TracedCase, mutant: Mutant) -> Site:
     """The site that a mutant's text names. Raises ``BadInput`` with a near miss."""
     sites = {site.text: site for site in operator.sites(traced)}
     if mutant.site not in sites:
-        raise BadInput(f"'{operator.name}' has no site '{mutant.site}' in {traced.name}.{near_miss(mutant.site, sites)} See `gradfuzz list mutants`")
+        raise BadInput(
+            f"'{operator.name}' has no site '{mutant.site}' in {traced.name}.{near_miss(mutant.site, sites)} See `gradfuzz list mutants`"
+        )
     if mutant.variant >= len(operator.variants):
         raise BadInput(f"'{operator.name}' has variants 0 to {len(operator.variants) - 1}, not {mutant.variant}")
     return sites[mutant.site]

@@ -36,7 +36,9 @@ def no_grad_region(draft: Draft, site: Site) -> None:
     draft.no_grad(draft.inside(site))
 
 
-@operator("detach-parameter", family="block", on=(USE,), may=CUT, example="corpus:transformer::detach-parameter::embedding.weight->embedding")
+@operator(
+    "detach-parameter", family="block", on=(USE,), may=CUT, example="corpus:transformer::detach-parameter::embedding.weight->embedding"
+)
 def detach_parameter(draft: Draft, site: Site) -> None:
     """Detach one use of a parameter."""
     draft.after(site, fn.detach, preserves=True)

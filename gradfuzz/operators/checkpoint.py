@@ -16,7 +16,14 @@ class Region:
 
     __name__ = "reentrant_checkpoint"
 
-    def __init__(self, body: tuple[Instruction, ...], inputs: tuple[str, ...], closed: tuple[str, ...], outputs: tuple[str, ...], random_states: RandomStates) -> None:
+    def __init__(
+        self,
+        body: tuple[Instruction, ...],
+        inputs: tuple[str, ...],
+        closed: tuple[str, ...],
+        outputs: tuple[str, ...],
+        random_states: RandomStates,
+    ) -> None:
         self.random_states = random_states
         self.body, self.inputs, self.closed, self.outputs = body, inputs, closed, outputs
 

@@ -149,8 +149,8 @@ class Draft:
         base, position = self._program.instructions, self._program.position
         edits = [(float(position[name]), instruction) for name, instruction in self._swapped.items()]
         for anchor, several in self._inserted.items():
-            place = position[anchor] if anchor else -1
-            edits += [(place + (number + 1) / 1024, self._swapped.get(i.name, i)) for number, i in enumerate(several)]
+            before = position[anchor] if anchor else -1
+            edits += [(before + (number + 1) / 1024, self._swapped.get(i.name, i)) for number, i in enumerate(several)]
         edits.sort(key=lambda edit: edit[0])
         instructions = list(base)
         for place, instruction in reversed(edits):
@@ -200,4 +200,3 @@ def data_input(instruction: Instruction) -> str | None:
 
 def is_float_tensor(value: Value) -> bool:
     return value.shape is not None and value.dtype is not None and value.dtype.is_floating_point
-

@@ -54,13 +54,17 @@ def render(tables: Tables) -> str:
         f"# {cell(campaign['model'])}",
         state,
         f"{manifest['live_parameters']} live parameters with {manifest['live_numel']:,} weights, {manifest['instructions']} instructions, "
-        f"loss {manifest['loss']:.6g}. Seed {campaign['seed']}, engine {cell(campaign['engine'])}, {cell(versions)}. Inputs: {cell(inputs)}.",
+        f"loss {manifest['loss']:.6g}. "
+        f"Seed {campaign['seed']}, engine {cell(campaign['engine'])}, {cell(versions)}. Inputs: {cell(inputs)}.",
         "## Fragility",
         table(("what", "figure"), fragility_lines(tables)),
         "## Effects by operator",
         table(
             ("family", "operator", *effects.columns),
-            ((*(key if isinstance(key, tuple) else (key,)), *map(int, counts)) for key, counts in zip(effects.index, effects.values, strict=True)),
+            (
+                (*(key if isinstance(key, tuple) else (key,)), *map(int, counts))
+                for key, counts in zip(effects.index, effects.values, strict=True)
+            ),
         ),
         "## The most damaging silent faults",
         table(
@@ -69,7 +73,8 @@ def render(tables: Tables) -> str:
         ),
         "## Detectors",
         table(
-            ("detector", "faults flagged", "of faults", "false alarms", "of correct", "errors"), verdicts_by_detector(tables).values.tolist()
+            ("detector", "faults flagged", "of faults", "false alarms", "of correct", "errors"),
+            verdicts_by_detector(tables).values.tolist(),
         ),
     ]
     if manifest["left_out"]:
