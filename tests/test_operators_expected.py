@@ -198,7 +198,7 @@ def test_a_softmax_over_another_dimension_keeps_the_shape() -> None:
 
 def test_saturation_multiplies_what_goes_in_and_nothing_else() -> None:
     mutation = mutate(corpus("attention"), "saturate::softmax")
-    (fresh,) = [mutation.program.by_name[name] for name in mutation.edited if name not in corpus("attention").program.by_name]
+    (fresh,) = [instruction for _, instruction in mutation.edits if instruction.name not in corpus("attention").program.by_name]
     assert (fresh.target, fresh.args[1:]) == (functions.scaled, (1e4,))
     assert mutation.program.by_name["softmax"].reads == (fresh.name,)
 
