@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gradfuzz import api
+from gradfuzz.cli.listing import cuts
 from gradfuzz.engine.naive import NaiveEngine
 from gradfuzz.graph.flow import Flow
 from gradfuzz.operators import operators
-from gradfuzz.records import State
+from gradfuzz.records import Effect, State
 
 SUBJECTS = ["mlp", "attention", "dense-concat", "gru", "moe", "siamese", "transformer", "unet", "quantiser", "frozen-backbone", "lora"]
 
@@ -45,3 +46,12 @@ def test_every_edge_of_a_value_with_several_users_is_a_cut_of_its_own() -> None:
     edges = [cut for cut in flow.cuts() if cut.user]
     assert edges
     assert all(len(flow.receivers[cut.value]) > 1 for cut in edges)
+
+
+def test_the_listed_predictions_name_mutants_and_agree_with_what_they_do() -> None:
+    rows = cuts("corpus:residual-mlp", 0, None)
+    assert len({row["group"] for row in rows}) < len(rows)
+    for row in rows[:: len(rows) // 8]:
+        truth = api.observe(row["mutant"]).truth
+        missing = [p for p in truth.parameters if p.state is State.MISSING]
+        assert truth.effect is Effect.RAISES or len(missing) == row["severed"], row

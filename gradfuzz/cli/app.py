@@ -147,6 +147,9 @@ def list_(
     what: Annotated[What, typer.Argument(help="What to list.")],
     model: Annotated[str | None, typer.Option("--model", "-m", help="For mutants: of which model.")] = None,
     operators: Operators = None,
+    predict: Annotated[
+        bool, typer.Option("--predict", help="For mutants: every cut, with what it severs by structure alone, nothing is run.")
+    ] = False,
     seed: Seed = 0,
     input_shape: Input = None,
     as_json: AsJson = False,
@@ -158,10 +161,17 @@ def list_(
       gradfuzz list operators
 
       gradfuzz list mutants --model resnet18 --operators insert-detach
+
+      gradfuzz list mutants --model resnet18 --predict
     """
     from gradfuzz.cli import listing, terminal
 
-    rows = listing.mutants(required(model), names(operators), seed, shape(input_shape)) if what is What.MUTANTS else listing.LISTS[what]()
+    if what is not What.MUTANTS:
+        rows = listing.LISTS[what]()
+    elif predict:
+        rows = listing.cuts(required(model), seed, shape(input_shape))
+    else:
+        rows = listing.mutants(required(model), names(operators), seed, shape(input_shape))
     if as_json:
         print(json.dumps(rows, indent=2))
     else:

@@ -42,3 +42,27 @@ def mutants(model: str, chosen: tuple[str, ...] | None, seed: int, input_shape: 
     picked = select(chosen)
     tasks = plan(trace(resolve(model, input_shape), seed), picked)
     return [{"mutant": str(task.mutant), "module": task.site.module, "source": task.site.source} for task in tasks if task.operator]
+
+
+def cuts(model: str, seed: int, input_shape: tuple[int, ...] | None) -> Rows:
+    """Every cut of a value, of one of its uses, or of one use of a parameter, as the mutant that makes it; equal groups do the same."""
+    from gradfuzz.graph.flow import Flow
+    from gradfuzz.graph.trace import trace
+    from gradfuzz.records import Mutant
+
+    traced = trace(resolve(model, input_shape), seed)
+    flow = Flow(traced)
+    groups: dict[tuple[int, int], int] = {}
+    rows = []
+    for cut in flow.cuts():
+        name = cut.value.removeprefix("parameter:")
+        operator = "insert-detach" if name == cut.value else "detach-parameter" if cut.user else "freeze-parameter"
+        rows.append(
+            {
+                "mutant": str(Mutant(traced.name, operator, f"{name}->{cut.user}" if cut.user else name)),
+                "severed": cut.severed.bit_count(),
+                "altered": cut.altered.bit_count(),
+                "group": groups.setdefault(cut.signature, len(groups)),
+            }
+        )
+    return rows

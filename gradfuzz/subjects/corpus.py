@@ -49,7 +49,7 @@ def _names() -> Iterable[str]:
 
 
 def _build(name: str, seed: int, shape: tuple[int, ...] | None) -> Case:
-    from gradfuzz.subjects.user import load_file
+    from gradfuzz.subjects.loading import load_file
 
     if shape:
         raise BadInput(f"corpus:{name} has a batch of its own: leave out --input")

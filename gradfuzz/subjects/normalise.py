@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gradfuzz.errors import BadInput
 from gradfuzz.subjects.case import Case, Inputs, default_loss, random_target
-from gradfuzz.subjects.user import blame
+from gradfuzz.subjects.loading import blame
 
 ACCEPTED = "return a gradfuzz Case, (model, batch), (model, batch, loss_fn), or a bare model together with --input SHAPE"
 

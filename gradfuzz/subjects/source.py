@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gradfuzz.subjects.case import Case, random_target
+from gradfuzz.subjects.loading import call_maker
 from gradfuzz.subjects.normalise import normalise, takes_target
-from gradfuzz.subjects.user import call_maker
 
 _NEEDS_TORCHVISION = ("torchvision", "timm", "transformers")
 

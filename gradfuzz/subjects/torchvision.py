@@ -61,9 +61,9 @@ def _build(name: str, seed: int, shape: tuple[int, ...] | None) -> Case:
     import torch
 
     from gradfuzz.subjects.case import Case, default_loss
+    from gradfuzz.subjects.loading import blame
     from gradfuzz.subjects.normalise import checked
     from gradfuzz.subjects.shim import mend_torchvision
-    from gradfuzz.subjects.user import blame
 
     mend_torchvision()
     try:
