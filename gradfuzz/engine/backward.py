@@ -36,7 +36,8 @@ class Reference:
     """What all mutants of one traced case share.
 
     uses: value -> its uses, the last first, which is autograd's order. multiples: value and factor -> what comes of a multiple of the
-    reference that arrives there. remembered: value -> other cotangents that arrived there, each with what came of it.
+    reference that arrives there. remembered: value -> other cotangents that arrived there, each with what came of it. bytes_left: how much
+    more of those may be kept.
     """
 
     traced: TracedCase
@@ -44,6 +45,7 @@ class Reference:
     uses: dict[str, list[Use]] = field(default_factory=lambda: defaultdict(list))
     multiples: dict[tuple[str, float | None], Upstream] = field(default_factory=dict)
     remembered: dict[str, list[tuple[Tensor, Upstream]]] = field(default_factory=lambda: defaultdict(list))
+    bytes_left: int = 2**28
     _compared: dict[tuple[str, float | None], Comparison | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -97,23 +99,20 @@ class Backward:
                 self._wait(name)
             for read in {*now_reads} ^ {*old_reads}:
                 self._wait(read)
-        notes: list[tuple[str, Arrival, set[str], set[Use]]] = []
+        frontier: tuple[str, Arrival, set[str], set[Use]] | None = None
         while self._waiting:
             name = self._waiting.pop()
             arrival = self._arriving(name)
-            if self._is_frontier(name):
+            if frontier is None and self._is_frontier(name):
                 if (found := self._remembered(name, arrival)) is not None:
                     self.compared.update(found.compared)
                     self._sent.update(found.sent)
                     self._leaves.update(found.leaves)
                     break
-                notes.append((name, arrival, set(self.compared), set(self._sent)))
+                frontier = name, arrival, set(self.compared), set(self._sent)
             self._send(name, arrival)
-        for name, arrival, known, sent in notes:
-            compared = {key: found for key, found in self.compared.items() if key not in known}
-            to_leaves = {use: leaf for leaf in self._leaves for use in self.reference.uses[leaf] if use in self._sent and use not in sent}
-            kept = {use: self._sent[use] for use in to_leaves}
-            self._remember(name, arrival, Upstream(compared, kept, frozenset(to_leaves.values())))
+        if frontier is not None:
+            self._remember(*frontier)
         for leaf in sorted(self._leaves):
             self._judge(leaf, self._arriving(leaf))
         for leaf in self.forward.mutation.frozen:
@@ -227,11 +226,19 @@ class Backward:
             return None
         return next((found for cotangent, found in seen if torch.equal(cotangent, arrived)), None)
 
-    def _remember(self, name: str, arrival: Arrival, found: Upstream) -> None:
-        if (multiple := self._multiple(name, arrival)) is not None:
+    def _remember(self, name: str, arrival: Arrival, known: set[str], sent: set[Use]) -> None:
+        """Keep what came of a cotangent above a value: all that was found out since it arrived there."""
+        multiple, arrived = self._multiple(name, arrival), arrival.cotangent
+        if multiple is None and not (isinstance(arrived, Tensor) and arrived.nbytes <= self.reference.bytes_left):
+            return
+        compared = {key: found for key, found in self.compared.items() if key not in known}
+        to_leaves = {use: leaf for leaf in self._leaves for use in self.reference.uses[leaf] if use in self._sent and use not in sent}
+        found = Upstream(compared, {use: self._sent[use] for use in to_leaves}, frozenset(to_leaves.values()))
+        if multiple is not None:
             self.reference.multiples[multiple] = found
-        elif isinstance(arrived := arrival.cotangent, Tensor):
+        elif isinstance(arrived, Tensor):
             self.reference.remembered[name].append((arrived, found))
+            self.reference.bytes_left -= arrived.nbytes
 
     def _multiple(self, name: str, arrival: Arrival) -> tuple[str, float | None] | None:
         if not arrival.factor:

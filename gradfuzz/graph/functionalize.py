@@ -129,17 +129,13 @@ def functionalize(instructions: list[Instruction], fresh_name: Callable[[str], s
                     )
                 break
             chain.append((written, view))
-            scatter = Instruction(
-                fresh_name(f"{view.name}_scatter"), SCATTER[view.op], (view.args[0], Ref(value), *view.args[1:]), dict(view.kwargs)
-            )
-            value = emit(replace(view, name=scatter.name, target=scatter.target, args=scatter.args, kwargs=scatter.kwargs))
+            arguments = (view.args[0], Ref(value), *view.args[1:])
+            value = emit(replace(view, name=fresh_name(f"{view.name}_scatter"), target=SCATTER[view.op], args=arguments))
             written, view = base, done.get(base)
-        if not chain:
-            now.write(written, value)
-            continue
         now.write(written, value)
         for name, view in reversed(chain):
             value = emit(replace(view, name=fresh_name(view.name), args=(Ref(value), *view.args[1:])))
             now.write(name, value)
-        now.write(instruction.name, value)
+        if chain:
+            now.write(instruction.name, value)
     return list(done.values())
