@@ -27,6 +27,8 @@ class Case:
     trainable: names of the parameters that the author wants trained; those with ``requires_grad`` unless given.
     intended: declared stops, ``{parameter or module name: reason}``; never inferred.
     make_batch: ``make_batch(k)`` gives the k-th further batch of the same shapes; drawn like the first unless given.
+    train_step: ``train_step(model, optimizer, batch)`` is one step of the author's own loop, from clearing gradients to the optimizer's step,
+        and returns the loss; unless given: ``zero_grad``, forward, backward, ``step``.
     """
 
     model: nn.Module
@@ -36,6 +38,7 @@ class Case:
     trainable: tuple[str, ...] = ()
     intended: Mapping[str, str] = field(default_factory=dict)
     make_batch: Callable[[int], Batch] | None = None
+    train_step: Callable[[nn.Module, torch.optim.Optimizer, Batch], Tensor] | None = None
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.model.named_parameters()]
@@ -52,6 +55,28 @@ class Case:
         """The first batch and ``count - 1`` further ones, the same ones for the same seed."""
         further = self.make_batch or (lambda k: _like(self.batch, seed * 1000 + k))
         return [self.batch, *(_wrapped(further(k)) for k in range(1, count))]
+
+    def loss(self, batch: Batch | None = None) -> Tensor:
+        """Forward: the scalar loss on a batch, the first one unless given."""
+        inputs, target = self.batch if batch is None else batch
+        output = self.model(**inputs) if isinstance(inputs, Mapping) else self.model(*inputs)
+        return self.loss_fn(output, target)
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        """A fresh optimizer over the trainable parameters."""
+        parameters = dict(self.model.named_parameters())
+        return self.make_optimizer([parameters[name] for name in self.trainable])
+
+    def step(self, optimizer: torch.optim.Optimizer, batch: Batch | None = None) -> Tensor:
+        """One training step, as the author does it. Returns the loss; the gradients stay as the step leaves them."""
+        chosen = self.batch if batch is None else batch
+        if self.train_step is not None:
+            return self.train_step(self.model, optimizer, chosen)
+        optimizer.zero_grad()
+        loss = self.loss(chosen)
+        loss.backward()
+        optimizer.step()
+        return loss
 
 
 class Objective(nn.Module):
