@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from gradfuzz.engine import Observation, compare
 from gradfuzz.graph.execution import DoublePrecision, Pass, run_pass
-from gradfuzz.graph.finite_difference import agrees, length, matches, normalised, random_direction, slope, varies
+from gradfuzz.graph.finite_difference import agrees, along_and_change, length, matches, random_direction, slope, varies
 from gradfuzz.graph.trace import TracedCase, norm
 from gradfuzz.operators.draft import Mutation
 from gradfuzz.records import LOST, Cause, Effect, ParameterTruth, State, Truth
@@ -84,7 +84,7 @@ def _without_noise(traced: TracedCase, mutation: Mutation, observation: Observat
     slight = traced.thresholds.difference
     if not states or any(s is not State.ALTERED or observation.compared[n].distance > slight * traced.norm(n) for n, s in states.items()):
         return states
-    function = DoublePrecision(mutation.program, traced.leaves, traced.random_states, traced.noise, traced.seed)
+    function = traced.double.mutated(mutation.program, mutation.tensors)
     found, before = function.gradients(mutation.frozen, mutation.with_grad).gradients, traced.double_reference.gradients
     limit = 1000 * traced.thresholds.rounding  # a gradient adds up more rounding than a loss
     return {
@@ -104,22 +104,44 @@ def _cause(
         return Cause.NONE, True
     if _preserving(mutation, observation):
         return (Cause.CUT if lost or observation.severed else Cause.BIASED), False
-    function = DoublePrecision(mutation.program, {**traced.leaves, **mutation.tensors}, traced.random_states, traced.noise, traced.seed)
-    exact = function.gradients(mutation.frozen, mutation.with_grad)
+    function = traced.double.mutated(mutation.program, mutation.tensors)
     if effect is Effect.RAISES:
         lost, states = list(traced.live), dict.fromkeys(traced.live, State.MISSING)
-    elif exact.stage:
+    kept = [name for name in traced.live if name not in lost]
+    asked = _upstream(mutation, kept) or (_smallest(traced, kept) if lost else kept)
+    needed = traced.live if effect is Effect.NONFINITE or not lost else {*lost, *asked}
+    unasked = {f"parameter:{name}" for name in traced.parameters if name not in needed}  # whose gradients would be computed for nothing
+    exact = function.gradients(mutation.frozen | unasked, mutation.with_grad)
+    if exact.stage and effect is not Effect.RAISES:
         return Cause.NONE, None
     if effect is Effect.NONFINITE:
         return _cause_of_nonfinite(traced, observation, exact), False
     replay = _Replay(traced, mutation, observation, function, exact)
     causes = replay.of_lost(lost, states)
-    honest = replay.honest([name for name in traced.live if name not in lost])
-    blurred = replay.blurred([name for name, state in states.items() if state is State.ALTERED])
+    honest = replay.honest(asked)
+    blurred = not lost and replay.blurred([name for name, state in states.items() if state is State.ALTERED])
     if not lost:
         causes.add(Cause.BIASED if honest is False else Cause.UNDERFLOW if blurred else Cause.CHANGED)
-    wrong = (blurred and not lost) or honest is False or bool(causes & {Cause.CUT, Cause.UNDERFLOW})
+    wrong = blurred or honest is False or bool(causes & {Cause.CUT, Cause.UNDERFLOW})
     return next(cause for cause in CAUSE_ORDER if cause in causes), False if wrong else honest
+
+
+def _upstream(mutation: Mutation, names: Iterable[str]) -> list[str]:
+    """Those parameters that the edited instructions depend on, or whose own value is another: what a break does to gradients it does there."""
+    program = mutation.program
+    reached = set(mutation.tensors).union(*(program.ancestors(i.name) for _, i in mutation.edits if i.name in program.by_name))
+    return [name for name in names if f"parameter:{name}" in reached]
+
+
+def _smallest(traced: TracedCase, names: Iterable[str], enough: int = 2**16) -> list[str]:
+    """Some of the parameters, the smallest first, up to a number of elements. Downstream of a break only kinks are left to find."""
+    found, total = [], 0
+    for name in sorted(names, key=lambda name: traced.leaves[f"parameter:{name}"].numel()):
+        total += traced.leaves[f"parameter:{name}"].numel()
+        if found and total > enough:
+            break
+        found.append(name)
+    return found
 
 
 def _cause_of_nonfinite(traced: TracedCase, observation: Observation, exact: Pass) -> Cause:
@@ -188,10 +210,7 @@ class _Replay:
         here and right a little aside is a kink, and left open.
         """
         found = {name: g for name in names if (g := self.exact.gradients.get(name)) is not None}
-        before = self.traced.double_reference.gradients
-        along = normalised(found)
-        change = normalised({name: g - old for name, g in found.items() if (old := before.get(name)) is not None})
-        direction = normalised({name: d + change[name] if name in change else d for name, d in along.items()})
+        direction = along_and_change(found, self.traced.double_reference.gradients)
         answer = matches(self.function, direction, slope(found, direction), self.traced.thresholds)
         if answer is False:
             aside, there = self._aside(names)
@@ -205,7 +224,7 @@ class _Replay:
             gradient, reference = self.exact.gradients.get(name), self.traced.reference.gradients.get(name)
             seen = self.observation.compared[name]
             right = (
-                compare(gradient.to(reference.dtype), reference, self.traced.thresholds)
+                compare(gradient.to(reference.dtype), reference, self.traced.thresholds, self.traced.norm(name))
                 if gradient is not None and reference is not None
                 else None
             )
@@ -221,10 +240,11 @@ def _alive_elsewhere(traced: TracedCase, mutation: Mutation, states: dict[str, S
     waiting = {name for name, state in states.items() if state in LOST}
     if any(states[name] is State.MISSING for name in waiting):
         return False
+    frozen = mutation.frozen | {f"parameter:{name}" for name in traced.parameters if name not in waiting}  # of no interest here
     for batch in traced.case.batches(traced.thresholds.batches, traced.seed)[1:]:
         leaves = {**traced.leaves_for(batch), **mutation.tensors}
         found = run_pass(
-            mutation.program, leaves, traced.random_states, seed=traced.seed, frozen=mutation.frozen, with_grad=mutation.with_grad
+            mutation.program, leaves, traced.random_states, seed=traced.seed, frozen=frozen, with_grad=mutation.with_grad
         ).gradients
         least = traced.thresholds.vanished
         alive = {name for name in waiting if (g := found.get(name)) is not None and norm(g) >= least * traced.norm(name)}

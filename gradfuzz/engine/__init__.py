@@ -58,26 +58,29 @@ class Engine(Protocol):
         ...
 
 
-def compare(gradient: Tensor | None, reference: Tensor | None, limits: Thresholds) -> Comparison | None:
-    """None if the two are the same bits. A reference of None or zero makes ratio and cosine NaN."""
+def compare(gradient: Tensor | None, reference: Tensor | None, limits: Thresholds, base: float | None = None) -> Comparison | None:
+    """None if the two are the same bits. A reference of None or zero makes ratio and cosine NaN. base: the reference's norm, if known."""
     if gradient is None and reference is None:
         return None
-    base = norm(reference) if reference is not None else 0.0
+    if base is None:
+        base = norm(reference) if reference is not None else 0.0
     if gradient is None:
         return Comparison(State.MISSING, math.nan, 0.0, math.nan, base)
     if reference is not None and torch.equal(gradient, reference):
         return None
-    size = norm(gradient)
+    if reference is None or base == 0.0:
+        size = distance = norm(gradient)
+        inner = math.nan
+    else:
+        size, distance, inner = _products(gradient.flatten(), reference.flatten())
     if not math.isfinite(size):
         return Comparison(State.NONFINITE, math.nan, math.nan, math.nan, math.nan)
     if size == 0.0:
         return Comparison(State.ZERO, 0.0, 0.0, math.nan, base) if base else None
-    if reference is None or base == 0.0:
+    if not base:
         return Comparison(State.ALTERED, size, math.nan, math.nan, size)
-    distance = norm(gradient - reference)
-    inner = float(torch.dot(gradient.flatten(), reference.flatten()))
     ratio, cosine = size / base, max(-1.0, min(1.0, inner / (size * base)))
-    checksum = float(gradient.sum())
+    checksum = float(gradient.flatten()[:BLOCK].sum())
     if ratio < limits.vanished:
         return Comparison(State.VANISHED, size, ratio, cosine, distance, checksum)
     if distance <= limits.same * base:
@@ -85,8 +88,30 @@ def compare(gradient: Tensor | None, reference: Tensor | None, limits: Threshold
     return Comparison(State.ALTERED, size, ratio, cosine, distance, checksum)
 
 
+BLOCK = 2**16  # elements that stay in a core's cache while several sums are taken over them
+
+
+def _products(one: Tensor, other: Tensor) -> tuple[float, float, float]:
+    """Norm of ``one``, norm of the difference, and inner product of two flat tensors."""
+    squares, apart, inner = [], [], []
+    block = BLOCK if one.device.type == "cpu" else max(one.numel(), 1)
+    for a, b in zip(one.split(block), other.split(block), strict=True):
+        difference = a - b
+        squares.append(float(torch.dot(a, a)))
+        apart.append(float(torch.dot(difference, difference)))
+        inner.append(float(torch.dot(a, b)))
+    square, square_apart = math.fsum(squares), math.fsum(apart)
+    safe = 1e-30 < square < 1e30 and 1e-30 < square_apart < 1e30  # the squares of float32 neither underflow nor overflow
+    return (
+        math.sqrt(square) if safe else norm(one),
+        math.sqrt(square_apart) if safe else norm(one - other),
+        math.fsum(inner),
+    )
+
+
 def compare_all(gradients: Mapping[str, Tensor | None], traced: TracedCase) -> dict[str, Comparison]:
     """Every trainable parameter whose gradient is not the same bits."""
     reference = traced.reference.gradients
-    found = {name: compare(gradients.get(name), reference.get(name), traced.thresholds) for name in traced.case.trainable}
+    limits = traced.thresholds
+    found = {name: compare(gradients.get(name), reference.get(name), limits, traced.norms.get(name)) for name in traced.case.trainable}
     return {name: comparison for name, comparison in found.items() if comparison is not None}

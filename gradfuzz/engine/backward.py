@@ -63,11 +63,11 @@ class Reference:
         reference, limits = self.traced.reference.gradients.get(parameter), self.traced.thresholds
         own = self.base.cotangents.get(f"parameter:{parameter}")
         if arrival.present and arrival.base is not own and arrival.factor:
-            return compare(arrival.cotangent, reference, limits)
+            return compare(arrival.cotangent, reference, limits, self.traced.norms.get(parameter))
         key = parameter, arrival.factor if arrival.present else None
         if key not in self._compared:
             gradient = None if not arrival.present or own is None else own * arrival.factor
-            self._compared[key] = compare(gradient, reference, limits)
+            self._compared[key] = compare(gradient, reference, limits, self.traced.norms.get(parameter))
         return self._compared[key]
 
 

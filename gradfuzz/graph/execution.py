@@ -123,7 +123,8 @@ class DoublePrecision:
     """
 
     def __init__(self, program: Program, leaves: Leaves, random_states: RandomStates, noise: Mapping[str, Any], seed: int = 0) -> None:
-        self.program = Program(tuple(_doubled(i) for i in program.instructions), program.output)
+        self._twins = {instruction: _doubled(instruction) for instruction in program.instructions}
+        self.program = Program(tuple(self._twins.values()), program.output)
         self.leaves = {name: _double(tensor) for name, tensor in leaves.items()}
         self.random_states = random_states
         self.seed = seed
@@ -157,6 +158,15 @@ class DoublePrecision:
         with isolated(self.seed), torch.no_grad():
             execute(self.program.instructions, environment, self.random_states, hold)
         return float(environment[self.program.output])
+
+    def mutated(self, program: Program, leaves: Leaves) -> DoublePrecision:
+        """Another program, which shares most instructions with this one, and other values of some leaves."""
+        other = copy(self)
+        other.program = Program(tuple(self._twins.get(i) or _doubled(i) for i in program.instructions), program.output)
+        other.leaves = {**self.leaves, **{name: _double(tensor) for name, tensor in leaves.items()}}
+        other._noise = {name: value for name, value in self._noise.items() if name in program.by_name}
+        other._held, other.base = {}, math.nan
+        return other
 
     def moved(self, parameters: Mapping[str, Tensor]) -> DoublePrecision:
         """The same function around another point."""

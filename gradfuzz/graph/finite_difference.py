@@ -25,15 +25,33 @@ def normalised(direction: Mapping[str, Tensor]) -> Direction:
     return {name: d / size for name, d in direction.items()} if 0 < size < math.inf else {}
 
 
+def along_and_change(gradients: Mapping[str, Tensor], before: Mapping[str, Tensor | None]) -> Direction:
+    """The direction of length one halfway between that of the gradients and that of their change from what they were before."""
+    change = {name: g - old for name, g in gradients.items() if (old := before.get(name)) is not None}
+    size, moved_by = length(gradients.values()), length(change.values())
+    if not 0 < size < math.inf:
+        return {}
+    if not 0 < moved_by < math.inf:
+        return normalised(gradients)
+    # in place: these are as large as the model, and each pass over them takes as long as much of a forward
+    both = {name: change[name].div_(moved_by).add_(g, alpha=1 / size) if name in change else g / size for name, g in gradients.items()}
+    whole = length(both.values())
+    return {name: d.div_(whole) for name, d in both.items()} if whole > 0 else {}
+
+
 def random_direction(function: DoublePrecision, names: Iterable[str]) -> Direction:
-    """A direction of length one over some parameters, the same for the same seed."""
+    """A direction of length one over some parameters, the same for the same seed. Large tensors repeat their first numbers."""
     generator = torch.Generator().manual_seed(function.seed)
-    return normalised(
-        {
-            name: torch.randn(function.parameter(name).shape, generator=generator, dtype=torch.float64).to(function.parameter(name).device)
-            for name in names
-        }
-    )
+    drawn = {}
+    for name in names:
+        like = function.parameter(name)
+        some = torch.randn(min(like.numel(), POOL), generator=generator, dtype=torch.float64).to(like.device)
+        drawn[name] = some.repeat(-(-like.numel() // POOL))[: like.numel()].view(like.shape)
+    size = length(drawn.values())
+    return {name: d.div_(size) for name, d in drawn.items()} if size > 0 else {}
+
+
+POOL = 2**16 - 1  # not a multiple of anything in a layer's shape: no row or channel gets the same numbers as another
 
 
 def longest_step(function: DoublePrecision, names: Iterable[str], limits: Thresholds) -> float:

@@ -84,10 +84,11 @@ class TracedCase:
 
     def norm(self, parameter: str) -> float:
         """Euclidean norm of the reference gradient."""
-        return self._norms[parameter]
+        return self.norms[parameter]
 
     @cached_property
-    def _norms(self) -> dict[str, float]:
+    def norms(self) -> dict[str, float]:
+        """Of every parameter that has a reference gradient."""
         return {name: norm(gradient) for name, gradient in self.reference.gradients.items() if gradient is not None}
 
     def leaves_for(self, batch: Batch) -> dict[str, Tensor]:
