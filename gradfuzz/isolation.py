@@ -14,6 +14,7 @@ import torch.utils.deterministic
 
 deterministic_memory: Any = torch.utils.deterministic  # its one setting is an attribute that type checkers do not see
 NOT_THE_SUBJECTS = ("does not have a deterministic implementation",)
+_spare: list[np.random.BitGenerator] = []  # generators of ours; exchanging one takes a tenth of the time of saving its state
 
 
 @contextmanager
@@ -22,7 +23,8 @@ def isolated(seed: int) -> Iterator[list[warnings.WarningMessage]]:
 
     Yields the list of warnings, which fills up while the block runs.
     """
-    python_state, numpy_state = random.getstate(), np.random.get_state()
+    python_state, numpy_generator = random.getstate(), np.random.get_bit_generator()
+    ours = _spare.pop() if _spare else np.random.MT19937(0)
     torch_state = torch.get_rng_state()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     grad, dtype, threads = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()
@@ -36,13 +38,15 @@ def isolated(seed: int) -> Iterator[list[warnings.WarningMessage]]:
             torch.use_deterministic_algorithms(True, warn_only=True)
             deterministic_memory.fill_uninitialized_memory = False
             random.seed(seed)
+            np.random.set_bit_generator(ours)
             np.random.seed(seed)
             seed_torch(seed)
             torch.set_grad_enabled(True)
             yield caught
     finally:
         random.setstate(python_state)
-        np.random.set_state(numpy_state)
+        np.random.set_bit_generator(numpy_generator)
+        _spare.append(ours)
         torch.set_rng_state(torch_state)
         if cuda_states is not None:
             torch.cuda.set_rng_state_all(cuda_states)

@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--operators", help="separated by commas")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    models = options.models.split(",") if options.models else [*(f"corpus:{n}" for n in providers["corpus"].names()), *ZOO]
+    models = options.models.split(",") if options.models else [*(f"corpus:{n}" for n in providers["corpus"].names() if "/" not in n), *ZOO]
     chosen = select(options.operators.split(",") if options.operators else None)
     compared = different = 0
     left = options.count

@@ -14,7 +14,7 @@ from gradfuzz.graph.trace import TracedCase
 from gradfuzz.operators import Operator, operators, select
 from gradfuzz.subjects import providers
 
-CORPUS = [f"corpus:{name}" for name in providers["corpus"].names()]
+CORPUS = [f"corpus:{name}" for name in providers["corpus"].names() if "/" not in name]
 _traced: dict[str, TracedCase] = {}
 
 

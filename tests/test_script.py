@@ -129,7 +129,7 @@ def test_the_script_of_every_operators_example_finds_what_the_engine_measured(tm
 
 
 def test_every_architecture_of_the_corpus_is_built_again_with_the_same_bits(tmp_path: Path) -> None:
-    agree([first("insert-detach", f"corpus:{name}") for name in providers["corpus"].names()], tmp_path)
+    agree([first("insert-detach", f"corpus:{name}") for name in providers["corpus"].names() if "/" not in name], tmp_path)
 
 
 @pytest.mark.parametrize("text", ["corpus:mlp::insert-detach::m1", "corpus:cnn::bypass-node::m2"])

@@ -3,86 +3,34 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Hashable
 
 import torch
 from torch import Tensor
 
-from gradfuzz.engine import Comparison, compare
 from gradfuzz.engine.cotangent import NOTHING, ZERO, Arrival, is_zero, recognise, total
 from gradfuzz.engine.forward import Forward
-from gradfuzz.engine.pieces import Cotangent, Piece, Pieces
+from gradfuzz.engine.memo import Compared, Reference, Upstream, Use
+from gradfuzz.engine.pieces import Cotangent, Piece
 from gradfuzz.engine.worklist import Worklist
-from gradfuzz.graph.trace import TracedCase
 
-Compared = dict[str, Comparison | None]
-Use = tuple[str, int]  # an instruction, and which of its inputs
-
-
-@dataclass(frozen=True)
-class Upstream:
-    """What comes of a cotangent above the value at which it arrives.
-
-    compared: the parameters that are used once. sent, leaves: what it sends to those that are used more often, which add it up at the end.
-    """
-
-    compared: Compared
-    sent: dict[Use, Arrival]
-    leaves: frozenset[str]
-
-
-@dataclass
-class Reference:
-    """What all mutants of one traced case share.
-
-    uses: value -> its uses, the last first, which is autograd's order. multiples: value and factor -> what comes of a multiple of the
-    reference that arrives there. remembered: value -> other cotangents that arrived there, each with what came of it. bytes_left: how much
-    more of those may be kept.
-    """
-
-    traced: TracedCase
-    base: Pieces
-    uses: dict[str, list[Use]] = field(default_factory=lambda: defaultdict(list))
-    multiples: dict[tuple[str, float | None], Upstream] = field(default_factory=dict)
-    remembered: dict[str, list[tuple[Tensor, Upstream]]] = field(default_factory=lambda: defaultdict(list))
-    bytes_left: int = 2**28
-    _compared: dict[tuple[str, float | None], Comparison | None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for instruction in reversed(self.traced.program.instructions):
-            for number, (name, _) in enumerate(self.base.pieces[instruction.name].inputs):
-                self.uses[name].append((instruction.name, number))
-
-    def received(self, use: Use) -> Cotangent | None:
-        """What a use sends in the reference pass."""
-        sent = self.base.received.get(use[0], ())
-        return sent[use[1]] if use[1] < len(sent) else None
-
-    def compare(self, parameter: str, arrival: Arrival) -> Comparison | None:
-        """A parameter's gradient against the reference; None for the same bits."""
-        reference, limits = self.traced.reference.gradients.get(parameter), self.traced.thresholds
-        own = self.base.cotangents.get(f"parameter:{parameter}")
-        if arrival.present and arrival.base is not own and arrival.factor:
-            return compare(arrival.cotangent, reference, limits, self.traced.norms.get(parameter))
-        key = parameter, arrival.factor if arrival.present else None
-        if key not in self._compared:
-            gradient = None if not arrival.present or own is None else own * arrival.factor
-            self._compared[key] = compare(gradient, reference, limits, self.traced.norms.get(parameter))
-        return self._compared[key]
+FEW = 16  # sends under way up to which a state is worth a name
 
 
 class Backward:
-    """One mutant's backward pass."""
+    """One mutant's backward pass.
+
+    lowest: position of the first instruction that is not the reference's; what lies before it is upstream of all that was mutated.
+    """
 
     def __init__(self, reference: Reference, forward: Forward, output: str) -> None:
         self.reference, self.base, self.forward, self.output = reference, reference.base, forward, output
-        self.compared: Compared = {}
+        self._first = self._part = Upstream()
+        self._named: list[tuple[Hashable, Upstream]] = []
         self._sent: dict[Use, Arrival] = {}
+        self._under_way: dict[str, list[Use]] = {}
         self._waiting = Worklist(-1.0)
-        self._leaves: set[str] = set()
         self._lowest = min(map(forward.at, forward.pieces), default=float("inf"))
-        mutation = forward.mutation
-        self._tidy = not (mutation.frozen or mutation.with_grad or mutation.tensors)
         self._other_uses: dict[str, list[Use]] = defaultdict(list)
         self._uses_of: dict[str, list[Use]] = {}
         for name, piece in forward.pieces.items():
@@ -92,32 +40,53 @@ class Backward:
 
     def run(self) -> Compared:
         """Per parameter whose gradient is not the reference's bits: the comparison. Raises whatever the mutated backward raises."""
+        rewired = self._start()
+        while self._waiting:
+            name = self._waiting.pop()
+            arrival = self._arriving(name)
+            self._under_way.pop(name, None)
+            rewired.discard(name)
+            if not rewired and self.forward.at(name) < self._lowest and (state := self._state(name, arrival)) is not None:
+                if (known := self.reference.known.get(state)) is not None:
+                    self._part.beyond = known
+                    break
+                self._part.beyond = self._part = Upstream()
+                self._named.append((state, self._part))
+            self._send(name, arrival)
+        self.reference.known.update(self._named)  # only now: of a backward that raises half-way nothing is known
+        return self._assemble()
+
+    def _start(self) -> set[str]:
+        """Look at whatever sends or reads something else than in the reference; returns the values that are read by others now."""
+        rewired = set()
         for name, piece in self.forward.pieces.items():
             old = self.base.pieces.get(name)
             now_reads, old_reads = [read for read, _ in piece.inputs], [read for read, _ in old.inputs] if old else []
             if old is None or piece.output is not old.output:
                 self._wait(name)
-            for read in {*now_reads} ^ {*old_reads}:
-                self._wait(read)
-        frontier: tuple[str, Arrival, set[str], set[Use]] | None = None
-        while self._waiting:
-            name = self._waiting.pop()
-            arrival = self._arriving(name)
-            if frontier is None and self._is_frontier(name):
-                if (found := self._remembered(name, arrival)) is not None:
-                    self.compared.update(found.compared)
-                    self._sent.update(found.sent)
-                    self._leaves.update(found.leaves)
-                    break
-                frontier = name, arrival, set(self.compared), set(self._sent)
-            self._send(name, arrival)
-        if frontier is not None:
-            self._remember(*frontier)
-        for leaf in sorted(self._leaves):
-            self._judge(leaf, self._arriving(leaf))
+            if now_reads != old_reads:
+                for read in {*now_reads} ^ {*old_reads}:
+                    self._wait(read)
+                    if not read.startswith("parameter:") and 0 <= self.forward.at(read) < self._lowest:
+                        rewired.add(read)
+        return rewired
+
+    def _assemble(self) -> Compared:
+        compared: Compared = {}
+        leaves: set[str] = set()
+        part: Upstream | None = self._first
+        while part is not None:
+            compared.update(part.compared)
+            self._sent.update(part.sent)
+            leaves |= part.leaves
+            part = part.beyond
+        for leaf in leaves:
+            parameter = leaf.removeprefix("parameter:")
+            compared[parameter] = self.reference.compare(parameter, self._arriving(leaf))
         for leaf in self.forward.mutation.frozen:
-            self.compared[leaf.removeprefix("parameter:")] = self.reference.compare(leaf.removeprefix("parameter:"), NOTHING)
-        return self.compared
+            parameter = leaf.removeprefix("parameter:")
+            compared[parameter] = self.reference.compare(parameter, NOTHING)
+        return compared
 
     def _aligned(self, name: str, piece: Piece) -> list[Use]:
         """The uses behind a piece's inputs, under the numbers that the same uses have in the reference pass; new ones get new numbers."""
@@ -132,64 +101,84 @@ class Backward:
 
     def _wait(self, name: str) -> None:
         if name.startswith("parameter:"):
-            self._leaves.add(name)
-        elif self.forward.at(name) >= 0:
-            self._waiting.push(self.forward.at(name), name)
-
-    def _judge(self, leaf: str, arrival: Arrival) -> None:
-        parameter = leaf.removeprefix("parameter:")
-        self.compared[parameter] = self.reference.compare(parameter, arrival)
+            self._part.leaves.add(name)
+        elif (place := self.forward.at(name)) >= 0:
+            self._waiting.push(place, name)
 
     # -- what arrives at a value --------------------------------------------------------------------------------------------------------
 
     def _arriving(self, name: str) -> Arrival:
+        own = self.base.cotangents.get(name)
         if name == self.output:
-            own = self.base.cotangents.get(name)
             return Arrival(1.0, own if own is not None else torch.ones_like(self.forward.value(name)))
         origin = self.forward.origin(name)
         old, other = self.reference.uses.get(origin, []), self._other_uses.get(name, [])
         uses = [use for use in old if use[0] not in self.forward.pieces] if origin == name else []
-        uses += other
         if other:
+            uses += other
             uses.sort(key=lambda use: (-self.forward.at(use[0]), use[1]))
         arrivals = [self._sent[use] if use in self._sent else self._as_before(use) for use in uses]
         if uses == old and origin in self.base.cotangents:
-            whole = {arrival.factor for arrival, use in zip(arrivals, uses, strict=True) if self._is_multiple(arrival, use)}
-            if len(whole) == 1 and all(self._is_multiple(arrival, use) for arrival, use in zip(arrivals, uses, strict=True)):
-                return Arrival(whole.pop(), self.base.cotangents[origin])
+            factor = self._common_factor(arrivals, uses)
+            if factor:
+                return Arrival(factor, self.base.cotangents[origin])
         return total(arrivals)
+
+    def _common_factor(self, arrivals: list[Arrival], uses: list[Use]) -> float | None:
+        """If all are the same multiple of what these uses send in the reference pass: the factor."""
+        factor = arrivals[0].factor
+        for arrival, use in zip(arrivals, uses, strict=True):
+            if not arrival.factor or arrival.factor != factor or arrival.base is not self.reference.received(use):
+                return None
+        return factor
 
     def _as_before(self, use: Use) -> Arrival:
         return Arrival(1.0, self.reference.received(use)) if use[0] in self.base.pieces else NOTHING
 
-    def _is_multiple(self, arrival: Arrival, use: Use) -> bool:
-        """Whether it is a factor of what this use sends in the reference pass; nothing times any factor is nothing."""
-        return arrival.base is self.reference.received(use) if arrival.factor else False
-
     # -- what is sent on ----------------------------------------------------------------------------------------------------------------
 
     def _send(self, name: str, arrival: Arrival) -> None:
-        piece, old = self.forward.piece(name), self.base.pieces.get(name)
-        same_graph = old is not None and piece.output is old.output
-        own = self.base.cotangents.get(name)
-        if same_graph and piece is old and arrival.factor == 1.0 and arrival.base is own:
+        if name not in self.forward.pieces:
+            self._send_as_traced(name, arrival)
             return
-        uses = self._uses_of[name] if name in self._uses_of else [(name, number) for number in range(len(piece.inputs))]
+        piece, old = self.forward.pieces[name], self.base.pieces.get(name)
+        uses = self._uses_of[name]
         if not piece.requires_grad:
             arrivals = [NOTHING for _ in piece.inputs]
-        elif same_graph and (arrival.base is own or not arrival.factor):
-            factor = arrival.factor if arrival.present else None
-            received = [self.reference.received(use) for use in uses]
-            arrivals = [NOTHING if part is None else Arrival(factor, part) for part in received]
+        elif old is not None and piece.output is old.output and (arrival.base is self.base.cotangents.get(name) or not arrival.factor):
+            arrivals = [_multiple(arrival, self.reference.received(use)) for use in uses]
         else:
             arrivals = self._pull(name, piece, uses, arrival)
         for use, sent, (read, _) in zip(uses, arrivals, piece.inputs, strict=True):
-            self._sent[use] = sent
-            if read.startswith("parameter:") and len(self.reference.uses.get(read, ())) == 1 and self.forward.needs(read):
-                self._leaves.discard(read)
-                self._judge(read, sent)
-            else:
-                self._wait(read)
+            alone = read.startswith("parameter:") and len(self.reference.uses.get(read, ())) == 1
+            self._pass_on(use, sent, read, alone and bool(self.forward.needs(read)))
+
+    def _send_as_traced(self, name: str, arrival: Arrival) -> None:
+        """The same for an instruction that runs as it did."""
+        own, links = self.base.cotangents.get(name), self.reference.links[name]
+        if not links or (arrival.factor == 1.0 and arrival.base is own):
+            return
+        if not arrival.factor or arrival.base is own:
+            arrivals = [_multiple(arrival, link.received) for link in links]
+        else:
+            found = self.base.pieces[name].pull(arrival.cotangent)
+            arrivals = [NOTHING if part is None else Arrival(1.0, part) for part in found]
+        for link, sent in zip(links, arrivals, strict=True):
+            self._pass_on(link.use, sent, link.read, link.alone and bool(link.parameter))
+
+    def _pass_on(self, use: Use, sent: Arrival, read: str, alone: bool) -> None:
+        """alone: the value that was read is a parameter, and this is its one use."""
+        self._sent[use] = sent
+        if alone:
+            parameter = read.removeprefix("parameter:")
+            self._part.leaves.discard(read)
+            self._part.compared[parameter] = self.reference.compare(parameter, sent)
+        elif read.startswith("parameter:"):
+            self._part.sent[use] = sent
+            self._part.leaves.add(read)
+        else:
+            self._under_way.setdefault(read, []).append(use)
+            self._wait(read)
 
     def _pull(self, name: str, piece: Piece, uses: list[Use], arrival: Arrival) -> list[Arrival]:
         """Take the vector-Jacobian product; compare what an edit gives with what it got, and what ran again gives with what it gave."""
@@ -197,7 +186,7 @@ class Backward:
             return [NOTHING for _ in piece.inputs]
         cotangent = arrival.cotangent if arrival.factor else _zeros(piece.value)
         found = piece.pull(cotangent)
-        if name in self.forward.pieces and name in self.base.pieces and name not in self.forward.dirty:
+        if name in self.base.pieces and name not in self.forward.dirty:
             return [self._as_received(use, part) for use, part in zip(uses, found, strict=True)]
         if name not in self.forward.edited:
             return [NOTHING if part is None else Arrival(1.0, part) for part in found]
@@ -214,36 +203,32 @@ class Backward:
 
     # -- what is known already ----------------------------------------------------------------------------------------------------------
 
-    def _is_frontier(self, name: str) -> bool:
-        """Whether everything that is still to come depends on what arrives at this value alone."""
-        return self._tidy and not self._waiting and self.forward.at(name) < self._lowest
+    def _state(self, name: str, arrival: Arrival) -> Hashable | None:
+        """A name for all that decides what is still to come: what arrives here and what else is under way. None where it is not worth one.
 
-    def _remembered(self, name: str, arrival: Arrival) -> Upstream | None:
-        if (multiple := self._multiple(name, arrival)) is not None:
-            return self.reference.multiples.get(multiple)
-        arrived, seen = arrival.cotangent, self.reference.remembered[name]
-        if not isinstance(arrived, Tensor):
+        Multiples of the reference have names for nothing. Bits are looked at where several ways meet, and right above the mutated places:
+        everywhere else they follow from a state that had a name.
+        """
+        reference = self.reference
+        others = [use for uses in self._under_way.values() for use in uses]
+        if len(others) > FEW:
             return None
-        return next((found for cotangent, found in seen if torch.equal(cotangent, arrived)), None)
+        own = self.base.cotangents.get(name)
+        if self._part is not self._first and len(reference.uses.get(name, ())) < 2:
+            cheap = not arrival.factor or arrival.base is own
+            if not cheap or not all(self._is_multiple(use) for use in others):
+                return None
+        named = frozenset((use, reference.name(use, self._sent[use], reference.received(use))) for use in others)
+        return name, reference.name(name, arrival, own), named
 
-    def _remember(self, name: str, arrival: Arrival, known: set[str], sent: set[Use]) -> None:
-        """Keep what came of a cotangent above a value: all that was found out since it arrived there."""
-        multiple, arrived = self._multiple(name, arrival), arrival.cotangent
-        if multiple is None and not (isinstance(arrived, Tensor) and arrived.nbytes <= self.reference.bytes_left):
-            return
-        compared = {key: found for key, found in self.compared.items() if key not in known}
-        to_leaves = {use: leaf for leaf in self._leaves for use in self.reference.uses[leaf] if use in self._sent and use not in sent}
-        found = Upstream(compared, {use: self._sent[use] for use in to_leaves}, frozenset(to_leaves.values()))
-        if multiple is not None:
-            self.reference.multiples[multiple] = found
-        elif isinstance(arrived, Tensor):
-            self.reference.remembered[name].append((arrived, found))
-            self.reference.bytes_left -= arrived.nbytes
+    def _is_multiple(self, use: Use) -> bool:
+        sent = self._sent[use]
+        return not sent.factor or sent.base is self.reference.received(use)
 
-    def _multiple(self, name: str, arrival: Arrival) -> tuple[str, float | None] | None:
-        if not arrival.factor:
-            return name, arrival.factor
-        return (name, arrival.factor) if arrival.base is self.base.cotangents.get(name) else None
+
+def _multiple(arrival: Arrival, received: Cotangent | None) -> Arrival:
+    """What is sent if a multiple of the reference arrived; nothing where nothing was sent."""
+    return NOTHING if received is None or not arrival.present else Arrival(arrival.factor, received)
 
 
 def _zeros(value: object) -> Cotangent:

@@ -73,6 +73,25 @@ class Forward:
         """The reference's value that a value has the bits of, where an insertion merely passes it on; else itself."""
         return self._stands_for.get(name, name)
 
+    def insert(self, now: Instruction) -> Piece:
+        """Execute an instruction that the reference does not have, once."""
+        if now.name in self.pieces:
+            return self.pieces[now.name]
+        piece = self.pieces[now.name] = self._execute(now)
+        self._local[now.name], self._needs[now.name] = piece.value, piece.needs
+        argument = now.args[0].name if now.preserves else ""
+        kept = now.preserves and same_bits(piece.value, self.value(argument))
+        self.preserved = self.preserved and (kept or not now.preserves)
+        if kept and argument not in self.dirty and same_layout(piece.value, self.value(argument)):
+            self._stands_for[now.name] = self._stands_for.get(argument, argument)
+        else:
+            self.dirty.add(now.name)
+        return piece
+
+    def stands_for_another(self, name: str) -> bool:
+        """Whether an inserted instruction gave the very bits of a value of the reference, in the same layout."""
+        return name in self._stands_for
+
     # -- one instruction ----------------------------------------------------------------------------------------------------------------
 
     def _changes(self, name: str) -> bool:
@@ -81,7 +100,8 @@ class Forward:
         now = self.edited.get(name, old)
         assert now is not None
         if old is None:
-            return self._insert(now)
+            self.insert(now)
+            return False  # its readers are edited, and so wait already
         delicate = is_composite(now) or is_view(now)
         if self._same_call(now, old) and not (delicate and self._other_needs(now, old)):
             piece = self._narrowed(now, old)
@@ -95,18 +115,6 @@ class Forward:
         if piece.needs != self.base.requires[name]:
             self._needs[name] = piece.needs
         return name in self.dirty or name in self._needs
-
-    def _insert(self, now: Instruction) -> bool:
-        piece = self.pieces[now.name] = self._execute(now)
-        self._local[now.name], self._needs[now.name] = piece.value, piece.needs
-        argument = now.args[0].name if now.preserves else ""
-        kept = now.preserves and same_bits(piece.value, self.value(argument))
-        self.preserved = self.preserved and (kept or not now.preserves)
-        if kept and argument not in self.dirty and same_layout(piece.value, self.value(argument)):
-            self._stands_for[now.name] = self._stands_for.get(argument, argument)
-        else:
-            self.dirty.add(now.name)
-        return False  # its readers are edited, and so wait already
 
     def _execute(self, instruction: Instruction) -> Piece:
         names = instruction.reads

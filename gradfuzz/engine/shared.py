@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
+from warnings import WarningMessage
 
 import torch
 
 from gradfuzz.engine import Observation
-from gradfuzz.engine.backward import Backward, Compared, Reference
+from gradfuzz.engine.backward import Backward
+from gradfuzz.engine.cotangent import NOTHING, recognise
 from gradfuzz.engine.forward import Forward
+from gradfuzz.engine.memo import Compared, Reference
 from gradfuzz.engine.naive import NaiveEngine
 from gradfuzz.engine.pieces import Pieces
 from gradfuzz.graph.execution import EXPECTED, first_line
@@ -42,6 +46,7 @@ class SharedEngine:
         self.naive = NaiveEngine(traced)
         self.pieces = Pieces.of(traced.program.instructions, traced.program.output, traced.leaves, traced.random_states, traced.seed)
         self.reference = Reference(traced, self.pieces)
+        self._outcomes: dict[Hashable, Observation] = {}
         differs = self.pieces.disagreement(traced.reference.gradients)
         numel = [tensor.numel() for piece in self.pieces.pieces.values() for tensor in tensors_of(piece.value)]
         self.tiny = sum(numel) < TINY * max(len(numel), 1)
@@ -63,14 +68,19 @@ class SharedEngine:
         forward = Forward(self.pieces, traced.program, traced.random_states, mutation)
         done = Observation(stage="forward")
         compared: Compared = {}
+        effect: Hashable | None = None
         with isolated(traced.seed) as caught:
             try:
+                effect = self._effect(mutation, forward)
+                if effect in self._outcomes:
+                    return self._again(self._outcomes[effect], caught)
                 forward.run()
                 done.loss = float(forward.value(output)) if forward.origin(output) in forward.dirty else traced.reference.loss
                 done.stage, done.severed = "backward", not forward.needs(output)
                 if done.severed:
                     torch.zeros(()).backward()  # autograd's own complaint
-                compared = Backward(self.reference, forward, output).run()
+                with torch.no_grad():
+                    compared = Backward(self.reference, forward, output).run()
                 done.stage = ""
             except EXPECTED as error:
                 done.error = first_line(error)
@@ -80,4 +90,33 @@ class SharedEngine:
             done.compared = {name: found for name in traced.case.trainable if (found := compared.get(name)) is not None}
         if done.stage == "forward":
             done.loss = math.nan
+        if effect is not None:
+            self._outcomes[effect] = done
         return done
+
+    def _effect(self, mutation: Mutation, forward: Forward) -> Hashable | None:
+        """All that the rest of the passes can tell of one inserted instruction: where it stands, and which multiple of a cotangent it sends
+        on. None if there is more to it: another value, another layout, a cotangent of its own.
+        """
+        if mutation.insertion is None or not mutation.insertion.instruction.preserves:
+            return None
+        instruction, value, users = mutation.insertion
+        piece = forward.insert(instruction)
+        if not forward.stands_for_another(instruction.name):
+            return None
+        factor: float | None = None
+        if piece.requires_grad:
+            cotangent = self.reference.between(value, users)
+            try:
+                with torch.no_grad():
+                    arrival = recognise(piece.pull(cotangent)[0], cotangent) if cotangent is not None else NOTHING
+            except EXPECTED:
+                return None  # the backward pass proper will meet it again, and say so
+            if arrival.factor and arrival.base is not cotangent:
+                return None
+            factor = arrival.factor
+        return value, users, piece.requires_grad, factor
+
+    def _again(self, before: Observation, caught: list[WarningMessage]) -> Observation:
+        """What was observed of another instruction with this effect; warnings are this one's own."""
+        return replace(before, warnings=self.traced.reference.warnings | texts(caught))

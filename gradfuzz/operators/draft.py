@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -23,7 +23,8 @@ class Mutation:
     program: with the edits. preserving: the edits claim to leave every value as it was, so that the function is the same. edits: the
     instructions that are new or changed, each with its place among the positions of the unmutated program. whole: a region was folded into
     one call, so that the edits do not tell everything. frozen: leaves that lost ``requires_grad``; with_grad: leaves that gained it.
-    tensors: leaves with other values.
+    tensors: leaves with other values. insertion: the one edit, if all that was done is to pass one value through one new instruction on its
+    way to some users, or to all.
     """
 
     program: Program
@@ -33,6 +34,15 @@ class Mutation:
     frozen: frozenset[str] = frozenset()
     with_grad: frozenset[str] = frozenset()
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    insertion: Insertion | None = None
+
+
+class Insertion(NamedTuple):
+    """``instruction`` reads ``value``, and ``users`` read its result in the place of that."""
+
+    instruction: Instruction
+    value: str
+    users: tuple[str, ...]
 
 
 class Draft:
@@ -48,6 +58,8 @@ class Draft:
         self._with_grad: set[str] = set()
         self._tensors: dict[str, Tensor] = {}
         self._checkpoint: Checkpoint | None = None
+        self._insertions: list[Insertion] = []
+        self._more = False  # edited otherwise than by an insertion
 
     # -- looking ----------------------------------------------------------------------------------------------------------------------
 
@@ -75,8 +87,9 @@ class Draft:
         before = self._program.position[users[0]] if users else len(self._program.instructions)
         anchor = leaf if leaf in self._program.by_name else self._program.instructions[before - 1].name if before else ""
         self._inserted.setdefault(anchor, []).append(fresh)
+        self._insertions.append(Insertion(fresh, leaf, tuple(users)))
         for user in users:
-            self.reads(user, leaf, name)
+            self._rename(user, leaf, name)
         if leaf == self._renamed_output:
             self._renamed_output = name
 
@@ -90,11 +103,15 @@ class Draft:
 
     def call(self, name: str, function: Callable[..., Any], *args: Any, preserves: bool = False, **kwargs: Any) -> None:
         """Let an instruction call something else, with arguments of its own."""
-        old = self.instruction(name)
+        old, self._more = self.instruction(name), True
         self._swapped[name] = replace(old, target=function, args=args, kwargs=kwargs, preserves=preserves, stop=False)
 
     def reads(self, user: str, old: str, new: str) -> None:
         """Let an instruction read another value in the place of one that it reads."""
+        self._more = True
+        self._rename(user, old, new)
+
+    def _rename(self, user: str, old: str, new: str) -> None:
         instruction = self.instruction(user)
         rename = lambda ref: Ref(new) if ref.name == old else ref  # noqa: E731
         self._swapped[user] = replace(
@@ -103,11 +120,13 @@ class Draft:
 
     def no_grad(self, names: Iterable[str]) -> None:
         """Compute some instructions under ``torch.no_grad()``."""
+        self._more = True
         for name in names:
             self._swapped[name] = replace(self.instruction(name), grad=False)
 
     def resume_grad(self, names: Iterable[str]) -> None:
         """Take instructions out of the subject's own ``no_grad``."""
+        self._more = True
         for name in names:
             self._swapped[name] = replace(self.instruction(name), grad=True, stop=False)
 
@@ -163,7 +182,10 @@ class Draft:
         if self._checkpoint:
             program = self._checkpoint.apply(program)
         whole = self._checkpoint is not None
-        return Mutation(program, preserving, tuple(edits), whole, frozenset(self._frozen), frozenset(self._with_grad), self._tensors)
+        frozen, with_grad = frozenset(self._frozen), frozenset(self._with_grad)
+        more = self._more or whole or frozen or with_grad or self._tensors or self._renamed_output != self._program.output
+        one = self._insertions[0] if len(self._insertions) == 1 and not more else None
+        return Mutation(program, preserving, tuple(edits), whole, frozen, with_grad, self._tensors, one)
 
     def _same_function(self, edited: Iterable[Instruction]) -> bool:
         """Whether the program is the old one but for insertions that claim to preserve values, and for grad modes."""
