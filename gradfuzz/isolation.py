@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.utils.deterministic
 
+numpy_random: Any = np.random  # two of its functions are missing in its types
 deterministic_memory: Any = torch.utils.deterministic  # its one setting is an attribute that type checkers do not see
 NOT_THE_SUBJECTS = ("does not have a deterministic implementation",)
 _spare: list[np.random.BitGenerator] = []  # generators of ours; exchanging one takes a tenth of the time of saving its state
@@ -23,7 +24,7 @@ def isolated(seed: int) -> Iterator[list[warnings.WarningMessage]]:
 
     Yields the list of warnings, which fills up while the block runs.
     """
-    python_state, numpy_generator = random.getstate(), np.random.get_bit_generator()
+    python_state, numpy_generator = random.getstate(), numpy_random.get_bit_generator()
     ours = _spare.pop() if _spare else np.random.MT19937(0)
     torch_state = torch.get_rng_state()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
@@ -38,14 +39,14 @@ def isolated(seed: int) -> Iterator[list[warnings.WarningMessage]]:
             torch.use_deterministic_algorithms(True, warn_only=True)
             deterministic_memory.fill_uninitialized_memory = False
             random.seed(seed)
-            np.random.set_bit_generator(ours)
+            numpy_random.set_bit_generator(ours)
             np.random.seed(seed)
             seed_torch(seed)
             torch.set_grad_enabled(True)
             yield caught
     finally:
         random.setstate(python_state)
-        np.random.set_bit_generator(numpy_generator)
+        numpy_random.set_bit_generator(numpy_generator)
         _spare.append(ours)
         torch.set_rng_state(torch_state)
         if cuda_states is not None:

@@ -127,7 +127,8 @@ def _cause(
 
 
 def _upstream(mutation: Mutation, names: Iterable[str]) -> list[str]:
-    """Those parameters that the edited instructions depend on, or whose own value is another: what a break does to gradients it does there."""
+    """Those parameters that the edited instructions depend on, or whose own value is another: what a break does to gradients it does
+    there."""
     program = mutation.program
     reached = set(mutation.tensors).union(*(program.ancestors(i.name) for _, i in mutation.edits if i.name in program.by_name))
     return [name for name in names if f"parameter:{name}" in reached]
@@ -135,7 +136,8 @@ def _upstream(mutation: Mutation, names: Iterable[str]) -> list[str]:
 
 def _smallest(traced: TracedCase, names: Iterable[str], enough: int = 2**16) -> list[str]:
     """Some of the parameters, the smallest first, up to a number of elements. Downstream of a break only kinks are left to find."""
-    found, total = [], 0
+    found: list[str] = []
+    total = 0
     for name in sorted(names, key=lambda name: traced.leaves[f"parameter:{name}"].numel()):
         total += traced.leaves[f"parameter:{name}"].numel()
         if found and total > enough:

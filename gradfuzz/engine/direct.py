@@ -1,7 +1,8 @@
 """A vector-Jacobian product without the autograd engine, whose own work takes several times as long as the kernels where tensors are small.
 
-The autograd nodes of one instruction are called as functions, one after the other, and what they return is handed on as the engine would.
-Whoever uses this compares it first with the engine, to the bit: what it does beside (casts, several contributions to one place) is left out.
+The autograd nodes of one instruction are called as functions, one after the other, and what they return is handed on as the engine
+would. Whoever uses this compares it first with the engine, to the bit: what that does beside (casts, several contributions to one place) is
+left out.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ Place = tuple[int, int]  # a node and which of its arguments; -1 and a number fo
 
 @dataclass(frozen=True, slots=True)
 class Direct:
-    """nodes: callable, in order of execution. arguments: how many each takes. roots: where each part of the cotangent goes. sends: per node,
-    where each of its results goes. leaves: per leaf, its shape, to which a broadcast gradient is added up. inputs: per input of the
+    """nodes: callable, in order of execution. arguments: how many each takes. roots: where each part of the cotangent goes. sends: per
+    node, where each of its results goes. leaves: per leaf, its shape, to which a broadcast gradient is added up. inputs: per input of the
     instruction its leaf, or for a tuple of tensors a tuple of leaves. To be called under ``no_grad``.
     """
 
