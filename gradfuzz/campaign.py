@@ -37,7 +37,8 @@ class Settings:
 
     limit: at most so many mutants, sampled. sites: at most so many sites of each operator that changes values, sampled; None for all. Each
     of those costs passes of its own, in float64 too, while all operators that leave values alone share one. verify: share of the mutants
-    that the naive engine runs too; any difference is an error.
+    that the naive engine runs too; any difference is an error. activation_memory: GiB of activations that the shared engine retains at
+    most; a quarter of the machine's memory if None.
     """
 
     model: str
@@ -51,6 +52,7 @@ class Settings:
     input_shape: tuple[int, ...] | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     verify: float = 0.0
+    activation_memory: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
@@ -61,6 +63,8 @@ class Settings:
             raise BadInput(f"{self.sites} sites of each operator leave nothing to do: give 1 or more, or None for all")
         if not 0.0 <= self.verify <= 1.0:
             raise BadInput(f"the share of mutants to verify is between 0 and 1, got {self.verify}")
+        if self.activation_memory is not None and not self.activation_memory > 0:
+            raise BadInput(f"the memory for activations must be positive, got {self.activation_memory} GiB")
         if not isinstance(self.thresholds, Thresholds):
             raise BadInput(f"thresholds must be a gradfuzz.Thresholds, got {type(self.thresholds).__name__}")
         check_engine(self.engine)
@@ -165,7 +169,8 @@ def _run(settings: Settings, subject: Subject, identity: dict[str, Any], out: Pa
     from gradfuzz import detectors, operators
     from gradfuzz.graph.trace import trace
 
-    chosen, judges = operators.select(settings.operators), detectors.select(settings.detectors)
+    # unless asked for by name, only those that share what the engine computes: the others train
+    chosen, judges = operators.select(settings.operators), detectors.select(settings.detectors, needs=("observation",))
     progress.say(f"tracing {subject.name} and checking that it trains")
     started = time.time()
     traced = trace(subject, settings.seed, settings.thresholds, settings.device)
@@ -177,7 +182,7 @@ def _run(settings: Settings, subject: Subject, identity: dict[str, Any], out: Pa
         **_about(traced, tasks, 1 + sum(len(operator.mutants(traced)) for operator in chosen)),
         "hardware": _hardware(settings),
     }
-    engine = make_engine(settings.engine, traced)
+    engine = make_engine(settings.engine, traced, settings.activation_memory)
     write_manifest(out, manifest)  # first, so that a folder with rows in it is never without its name
     store = Store(out)
     try:
@@ -203,12 +208,15 @@ def _run(settings: Settings, subject: Subject, identity: dict[str, Any], out: Pa
     return load(out)
 
 
-def make_engine(name: str, traced: TracedCase) -> Engine:
+def make_engine(name: str, traced: TracedCase, activation_memory: float | None = None) -> Engine:
+    """activation_memory: as in ``Settings``."""
     from gradfuzz.engine.naive import NaiveEngine
     from gradfuzz.engine.shared import SharedEngine
 
     check_engine(name)
-    return NaiveEngine(traced) if name == "naive" else SharedEngine(traced)
+    if name == "naive":
+        return NaiveEngine(traced)
+    return SharedEngine(traced, None if activation_memory is None else activation_memory * 2**30)
 
 
 def verify(mutant: Mutant, mutation: Mutation, observation: Observation, traced: TracedCase) -> None:
@@ -236,10 +244,11 @@ def measure_task(task: Task, traced: TracedCase, engine: Engine) -> tuple[Mutati
 
 
 def judge_all(traced: TracedCase, mutation: Mutation, observation: Observation, judges: Iterable[Detector]) -> list[tuple[str, Verdict]]:
-    from gradfuzz.detectors import Evidence, judge
+    from gradfuzz.detectors import Exhibit, judge_each
 
-    evidence = Evidence.of(traced, mutation, observation)
-    return [(one.name, judge(one, evidence)) for one in judges]
+    several = list(judges)
+    verdicts = judge_each(several, Exhibit.of_mutant(traced, mutation, observation))
+    return [(one.name, verdict) for one, verdict in zip(several, verdicts, strict=True)]
 
 
 def rows_of(
@@ -300,7 +309,7 @@ def rows_of(
 def describe(settings: Settings, subject: Subject) -> dict[str, Any]:
     """What makes this campaign this one: compared before anything in a folder is continued. Needs neither torch nor a trace."""
     found = asdict(settings)
-    del found["verify"]
+    del found["verify"], found["activation_memory"]  # these change what it costs, not what it finds
     found["model"] = subject.name
     found["input_shape"] = "x".join(map(str, settings.input_shape)) if settings.input_shape else None
     for name in ("operators", "detectors"):

@@ -59,6 +59,24 @@ def test_the_pieces_of_every_corpus_subject_add_up_to_autograds_bits() -> None:
     assert {name: SharedEngine(traced(name)).obstacle for name in CORPUS} == dict.fromkeys(CORPUS, "")
 
 
+@pytest.mark.parametrize("name", ["corpus:cnn", "corpus:lstm", "corpus:moe", "corpus:transformer", "corpus:unet", "corpus:vae"])
+def test_what_was_given_up_for_lack_of_memory_comes_back_bit_for_bit(name: str) -> None:
+    case = traced(name)
+    shared = SharedEngine(case, bound=20_000)
+    shared.tiny = False
+    assert len(shared.pieces.segments) > 3
+    assert shared.obstacle == ""
+    assert disagreements(case, plan(case, select(None), 60), shared) == []
+    assert sum(bool(segment.pieces) for segment in shared.pieces.segments) <= 4
+
+
+def test_a_pass_that_fits_the_bound_is_computed_once() -> None:
+    case = traced("corpus:cnn")
+    size = sum(case.values[instruction.name].nbytes for instruction in case.program.instructions)
+    assert len(SharedEngine(case, bound=3 * size).pieces.segments) == 1
+    assert len(SharedEngine(case, bound=3 * size - 1).pieces.segments) > 1
+
+
 def test_a_mutant_that_cannot_be_taken_in_pieces_is_handed_over_and_counted() -> None:
     case = traced("corpus:mlp")
     shared = SharedEngine(case)

@@ -37,6 +37,7 @@ class What(StrEnum):
     OPERATORS = "operators"
     DETECTORS = "detectors"
     MUTANTS = "mutants"
+    BUGS = "bugs"
 
 
 Model = Annotated[
@@ -93,6 +94,12 @@ def run(
             "--verify-engine", min=0.0, max=1.0, help="Share of mutants that the naive engine runs too; a difference is an error."
         ),
     ] = 0.0,
+    activation_memory: Annotated[
+        float | None,
+        typer.Option(
+            help="GiB of activations that the shared engine retains; beyond, it computes them again. A quarter of the memory unless given."
+        ),
+    ] = None,
     device: Device = "cpu",
     input_shape: Input = None,
     threshold: Annotated[list[str] | None, typer.Option("--threshold", help="name=value; see gradfuzz.Thresholds. Repeatable.")] = None,
@@ -124,6 +131,7 @@ def run(
         input_shape=shape(input_shape),
         thresholds=thresholds(threshold or []),
         verify=verify,
+        activation_memory=activation_memory,
     )
     folder = out or default_folder(model)
     progress = terminal.make_progress()
@@ -154,7 +162,7 @@ def list_(
     input_shape: Input = None,
     as_json: AsJson = False,
 ) -> None:
-    """List subjects, operators, detectors, or the mutants of a model.
+    """List subjects, operators, detectors, real bugs, or the mutants of a model.
 
     Examples:
 

@@ -11,10 +11,11 @@ Rows = list[dict[str, Any]]
 
 
 def subjects() -> Rows:
-    from gradfuzz.subjects.corpus import summaries
+    from gradfuzz.subjects.corpus import all_summaries
 
-    told = {f"corpus:{name}": text for name, text in summaries().items()}
-    return [{"subject": f"{p.name}:{n}", "summary": told.get(f"{p.name}:{n}", p.summary)} for p in providers.values() for n in p.names()]
+    told = {f"corpus:{name}": text for name, text in all_summaries().items()}
+    known = {f"{p.name}:{name}": p.summary for p in providers.values() for name in p.names()}
+    return [{"subject": name, "summary": text} for name, text in (known | told).items()]
 
 
 def operators() -> Rows:
@@ -31,7 +32,15 @@ def detectors() -> Rows:
     return [{"name": d.name, "needs": d.needs, "summary": d.summary} for d in registry.values()]
 
 
-LISTS: dict[str, Callable[[], Rows]] = {"subjects": subjects, "operators": operators, "detectors": detectors}
+def bugs() -> Rows:
+    from gradfuzz.subjects import bugs as corpus
+
+    return [
+        {"id": b.id, "effect": str(b.effect), "cause": str(b.cause), "part": b.part, "summary": b.summary} for b in corpus.bugs().values()
+    ]
+
+
+LISTS: dict[str, Callable[[], Rows]] = {"subjects": subjects, "operators": operators, "detectors": detectors, "bugs": bugs}
 
 
 def mutants(model: str, chosen: tuple[str, ...] | None, seed: int, input_shape: tuple[int, ...] | None) -> Rows:

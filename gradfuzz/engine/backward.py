@@ -61,7 +61,7 @@ class Backward:
         rewired = set()
         for name, piece in self.forward.pieces.items():
             old = self.base.pieces.get(name)
-            now_reads, old_reads = [read for read, _ in piece.inputs], [read for read, _ in old.inputs] if old else []
+            now_reads, old_reads = tuple(read for read, _ in piece.inputs), self.base.reads.get(name, ())
             if old is None or piece.output is not old.output:
                 self._wait(name)
             if now_reads != old_reads:
@@ -90,7 +90,7 @@ class Backward:
 
     def _aligned(self, name: str, piece: Piece) -> list[Use]:
         """The uses behind a piece's inputs, under the numbers that the same uses have in the reference pass; new ones get new numbers."""
-        old = [read for read, _ in self.base.pieces[name].inputs] if name in self.base.pieces else []
+        old = self.base.reads.get(name, ())
         found, free = [], list(range(len(old)))
         for extra, (read, _) in enumerate(piece.inputs):
             number = next((n for n in free if old[n] == self.forward.origin(read)), len(old) + extra)
@@ -133,7 +133,7 @@ class Backward:
         return factor
 
     def _as_before(self, use: Use) -> Arrival:
-        return Arrival(1.0, self.reference.received(use)) if use[0] in self.base.pieces else NOTHING
+        return Arrival(1.0, self.reference.received(use)) if use[0] in self.base.reads else NOTHING
 
     # -- what is sent on ----------------------------------------------------------------------------------------------------------------
 
@@ -159,12 +159,13 @@ class Backward:
         if not links or (arrival.factor == 1.0 and arrival.base is own):
             return
         if not arrival.factor or arrival.base is own:
-            arrivals = [_multiple(arrival, link.received) for link in links]
+            sent_before = self.base.received.get(name, ())
+            arrivals = [_multiple(arrival, part) for part in sent_before] if sent_before else [NOTHING for _ in links]
         else:
             found = self.base.pieces[name].pull(arrival.cotangent)
             arrivals = [NOTHING if part is None else Arrival(1.0, part) for part in found]
         for link, sent in zip(links, arrivals, strict=True):
-            self._pass_on(link.use, sent, link.read, link.alone and bool(link.parameter))
+            self._pass_on(link.use, sent, link.read, link.alone)
 
     def _pass_on(self, use: Use, sent: Arrival, read: str, alone: bool) -> None:
         """alone: the value that was read is a parameter, and this is its one use."""
@@ -186,7 +187,7 @@ class Backward:
             return [NOTHING for _ in piece.inputs]
         cotangent = arrival.cotangent if arrival.factor else _zeros(piece.value)
         found = piece.pull(cotangent)
-        if name in self.base.pieces and name not in self.forward.dirty:
+        if name in self.base.reads and name not in self.forward.dirty:
             return [self._as_received(use, part) for use, part in zip(uses, found, strict=True)]
         if name not in self.forward.edited:
             return [NOTHING if part is None else Arrival(1.0, part) for part in found]

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from gradfuzz.engine.pieces import Needs, Piece, Pieces, run_piece
+from gradfuzz.engine.pieces import Needs, Piece, run_piece
+from gradfuzz.engine.retained import Pieces
 from gradfuzz.engine.worklist import Worklist
 from gradfuzz.graph.functionalize import is_view
 from gradfuzz.graph.program import Instruction, Program, RandomStates, Ref, refs, substitute, tensors_of

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from gradfuzz.engine import Comparison, compare
 from gradfuzz.engine.cotangent import Arrival
-from gradfuzz.engine.pieces import Cotangent, Pieces, add
+from gradfuzz.engine.pieces import Cotangent, add
+from gradfuzz.engine.retained import Pieces
 from gradfuzz.graph.program import tensors_of
 from gradfuzz.graph.trace import TracedCase
 
@@ -40,12 +41,10 @@ class Upstream:
 
 
 class Link(NamedTuple):
-    """One use of a value by an instruction of the reference: what it sends, and whether the value is a parameter that nobody else uses."""
+    """One use of a value by an instruction of the reference, and whether the value is a parameter that nobody else uses."""
 
     use: Use
     read: str
-    received: Cotangent | None
-    parameter: str
     alone: bool
 
 
@@ -66,28 +65,22 @@ class Reference:
     _compared: dict[tuple[str, float | None], Comparison | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        instructions = self.traced.program.instructions
+        instructions, reads = self.traced.program.instructions, self.base.reads
         for instruction in reversed(instructions):
-            for number, (name, _) in enumerate(self.base.pieces[instruction.name].inputs):
+            for number, name in enumerate(reads[instruction.name]):
                 self.uses[name].append((instruction.name, number))
-        for instruction in instructions:
-            name = instruction.name
-            sent = self.base.received.get(name, ())
-            self.links[name] = tuple(
-                Link(
-                    (name, number),
-                    read,
-                    sent[number] if number < len(sent) else None,
-                    read.removeprefix("parameter:") if read.startswith("parameter:") else "",
-                    len(self.uses[read]) == 1,
-                )
-                for number, (read, _) in enumerate(self.base.pieces[name].inputs)
+        self.links = {
+            instruction.name: tuple(
+                Link((instruction.name, number), read, read.startswith("parameter:") and len(self.uses[read]) == 1)
+                for number, read in enumerate(reads[instruction.name])
             )
+            for instruction in instructions
+        }
 
     def received(self, use: Use) -> Cotangent | None:
         """What a use sends in the reference pass."""
-        links = self.links.get(use[0], ())
-        return links[use[1]].received if use[1] < len(links) else None
+        sent = self.base.received.get(use[0], ())
+        return sent[use[1]] if use[1] < len(sent) else None
 
     def between(self, value: str, users: tuple[str, ...]) -> Cotangent | None:
         """What some instructions together, or all that read it, send to a value."""

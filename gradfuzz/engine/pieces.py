@@ -1,22 +1,20 @@
 """One forward and one backward of the correct program, kept in pieces: one small autograd graph per instruction.
 
 Each instruction ran on inputs of its own, cut off from where they came from, so that its vector-Jacobian product can be taken alone, again
-and again, with any cotangent. Put together in autograd's own order the pieces give autograd's own bits; ``Pieces.check`` makes sure.
+and again, with any cotangent. Put together in autograd's own order the pieces give autograd's own bits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gradfuzz.engine.direct import Direct
-from gradfuzz.graph.execution import Leaves, environment_of
 from gradfuzz.graph.program import Environment, Instruction, RandomStates, Ref, restore_random, substitute, tensors_of
-from gradfuzz.isolation import isolated
 
 Cotangent = Any  # a Tensor; for a value that is a tuple, a tuple of Tensor or None
 Needs = bool | tuple[bool, ...]  # whether a value requires grad; for a tuple of which some do, each of them
@@ -139,53 +137,3 @@ def add(one: Cotangent | None, other: Cotangent | None) -> Cotangent | None:
     if isinstance(one, Tensor):
         return one + other
     return tuple(add(a, b) for a, b in zip(one, other, strict=True))
-
-
-@dataclass
-class Pieces:
-    """The reference pass in pieces.
-
-    cotangents: per value and per parameter leaf, what reaches it. received: per instruction, what it sent to each of its inputs.
-    """
-
-    environment: Environment
-    requires: dict[str, Needs]
-    pieces: dict[str, Piece] = field(default_factory=dict)
-    received: dict[str, tuple[Cotangent | None, ...]] = field(default_factory=dict)
-    cotangents: dict[str, Cotangent | None] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, instructions: tuple[Instruction, ...], output: str, leaves: Leaves, random_states: RandomStates, seed: int) -> Pieces:
-        """Run forward and backward once."""
-        environment = environment_of(leaves)
-        requires: dict[str, Needs] = {
-            name: bool(tensor.requires_grad) for name, tensor in environment.items() if isinstance(tensor, Tensor)
-        }
-        self = cls({name: t.detach() if isinstance(t, Tensor) else t for name, t in environment.items()}, requires)
-        with isolated(seed):
-            for instruction in instructions:
-                piece = run_piece(instruction, self.environment, self.requires, random_states)
-                self.pieces[instruction.name] = piece
-                self.environment[instruction.name] = piece.value
-                self.requires[instruction.name] = piece.needs
-            self.cotangents[output] = torch.ones_like(self.pieces[output].value)
-            for instruction in reversed(instructions):
-                cotangent, piece = self.cotangents.get(instruction.name), self.pieces[instruction.name]
-                if cotangent is None or not piece.requires_grad:
-                    continue
-                sent = piece.pull(cotangent)
-                piece.try_direct(cotangent, sent)
-                self.received[instruction.name] = sent
-                for (name, _), part in zip(piece.inputs, sent, strict=True):
-                    self.cotangents[name] = add(self.cotangents.get(name), part)
-        return self
-
-    def disagreement(self, gradients: Mapping[str, Tensor | None]) -> str:
-        """Name of a parameter whose gradient is not autograd's bit for bit, or ""."""
-        for name, gradient in gradients.items():
-            mine = self.cotangents.get(f"parameter:{name}")
-            if (mine is None) != (gradient is None):
-                return name
-            if mine is not None and gradient is not None and not torch.equal(mine, gradient):
-                return name
-        return ""

@@ -23,33 +23,39 @@ from gradfuzz.engine.cotangent import NOTHING, recognise
 from gradfuzz.engine.forward import Forward
 from gradfuzz.engine.memo import Compared, Reference
 from gradfuzz.engine.naive import NaiveEngine
-from gradfuzz.engine.pieces import Pieces
+from gradfuzz.engine.retained import Pieces, default_bound
 from gradfuzz.graph.execution import EXPECTED, first_line
-from gradfuzz.graph.program import tensors_of
 from gradfuzz.graph.trace import TracedCase
 from gradfuzz.isolation import isolated, texts
 from gradfuzz.operators.draft import Mutation
 
-TINY = 2**14  # mean number of elements of a value below which the work per call outweighs the arithmetic
+TINY = 2**16  # mean number of bytes of a value below which the work per call outweighs the arithmetic
 
 
 @dataclass
 class SharedEngine:
-    """handed_over: how many mutants went to the naive engine, by reason."""
+    """handed_over: how many mutants went to the naive engine, by reason. bound: bytes of activations to retain at most; a quarter of the
+    machine's memory unless given.
+    """
 
     traced: TracedCase
+    bound: float | None = None
     handed_over: Counter[str] = field(default_factory=Counter)
     name: ClassVar[str] = "shared"
 
     def __post_init__(self) -> None:
         traced = self.traced
         self.naive = NaiveEngine(traced)
-        self.pieces = Pieces.of(traced.program.instructions, traced.program.output, traced.leaves, traced.random_states, traced.seed)
+        sizes = {name: value.nbytes for name, value in traced.values.items()}
+        bound = default_bound() if self.bound is None else self.bound
+        self.pieces = Pieces(traced.program, traced.leaves, traced.random_states, traced.seed, sizes, bound)
         self.reference = Reference(traced, self.pieces)
         self._outcomes: dict[Hashable, Observation] = {}
         differs = self.pieces.disagreement(traced.reference.gradients)
-        numel = [tensor.numel() for piece in self.pieces.pieces.values() for tensor in tensors_of(piece.value)]
-        self.tiny = sum(numel) < TINY * max(len(numel), 1)
+        if not differs:
+            self.pieces.adopt(traced.reference.gradients)
+        computed = [traced.values[instruction.name] for instruction in traced.program.instructions]
+        self.tiny = sum(value.nbytes for value in computed) < TINY * max(sum(value.tensors for value in computed), 1)
         self.obstacle = f"taken in pieces, the gradient of {differs} is not autograd's to the bit" if differs else ""
 
     def observe(self, mutation: Mutation) -> Observation:

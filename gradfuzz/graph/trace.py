@@ -30,7 +30,7 @@ from gradfuzz.subjects.case import Batch, Case, Objective
 class Value:
     """What was recorded of one value of the reference run. shape and dtype are None unless it is one tensor.
 
-    tensors: how many tensors it holds. zeros: whether some element is exactly zero.
+    tensors: how many tensors it holds. zeros: whether some element is exactly zero. nbytes: size of the tensors.
     """
 
     shape: tuple[int, ...] | None
@@ -38,6 +38,7 @@ class Value:
     requires_grad: bool
     tensors: int
     zeros: bool
+    nbytes: int
 
 
 @dataclass
@@ -239,6 +240,7 @@ def _recorded(value: Any) -> Value:
         any(tensor.requires_grad for tensor in tensors),
         len(tensors),
         one is not None and one.is_floating_point() and bool((one.detach() == 0).any()),
+        sum(tensor.nbytes for tensor in tensors),
     )
 
 

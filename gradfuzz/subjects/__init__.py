@@ -25,6 +25,7 @@ class Provider:
     Same target and seed, same bits: ``build`` is called with torch's generator already seeded.
     code: with the same arguments, Python source that defines ``model``, ``inputs``, ``target`` and ``loss_fn`` with those very bits when it
     runs after ``torch.manual_seed(SEED)``, without gradfuzz; also ``seed_all()`` where more than torch is to be seeded before each pass.
+    further: names that it builds too, but which are not among those that stand for the provider (some may fail the baseline gate).
     """
 
     name: str
@@ -32,6 +33,7 @@ class Provider:
     names: Callable[[], Iterable[str]]
     build: Callable[[str, int, tuple[int, ...] | None], Case]
     code: Callable[[str, int, tuple[int, ...] | None], str] | None = None
+    further: Callable[[], Iterable[str]] = tuple
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def resolve(name: str, input_shape: tuple[int, ...] | None = None) -> Subject:
     """``resnet18``, ``torchvision:resnet18``, ``corpus:mlp``, ``path/to/file.py:function`` or ``package.module:function``."""
     head, colon, rest = name.rpartition(":")
     if colon and head in providers and head not in ("file", "import"):
-        known = list(providers[head].names())
+        known = [*providers[head].names(), *providers[head].further()]
         if rest not in known:
             raise BadInput(f"{head} has no model '{rest}'.{near_miss(rest, known)} See `gradfuzz list subjects`")
         return Subject(name, providers[head], rest, input_shape)

@@ -27,8 +27,8 @@ class Case:
     trainable: names of the parameters that the author wants trained; those with ``requires_grad`` unless given.
     intended: declared stops, ``{parameter or module name: reason}``; never inferred.
     make_batch: ``make_batch(k)`` gives the k-th further batch of the same shapes; drawn like the first unless given.
-    train_step: ``train_step(model, optimizer, batch)`` is one step of the author's own loop, from clearing gradients to the optimizer's step,
-        and returns the loss; unless given: ``zero_grad``, forward, backward, ``step``.
+    train_step: ``train_step(model, optimizer, batch)`` is one step of the author's own loop, from clearing gradients to the optimizer's
+        step, and returns the loss; unless given: ``zero_grad``, forward, backward, ``step``.
     """
 
     model: nn.Module
@@ -138,6 +138,8 @@ def _like(value: Any, seed: int) -> Any:
             return type(item)(draw(part) for part in item)
         if not isinstance(item, Tensor):
             return item
+        if item.requires_grad:
+            return draw(item.detach()).requires_grad_()
         if item.is_floating_point():
             spread = item.std() if item.numel() > 1 else item.new_tensor(1.0)
             noise = torch.randn(item.shape, generator=generator, dtype=torch.float32)

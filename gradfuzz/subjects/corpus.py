@@ -1,7 +1,7 @@
 """The small architectures in ``corpora/architectures``: one file each, with a docstring and a function ``case()``.
 
 Together they have what real networks have (skips, tied weights, recurrence, attention, routing, intended stops), at some milliseconds
-a step.
+a step. Beside them ``bugs/NAME`` is the fixed side of a real fault, and ``negatives/NAME`` a correct case that looks broken.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradfuzz.errors import BadInput
-from gradfuzz.subjects import Provider, providers
+from gradfuzz.subjects import Provider, bugs, providers
 
 if TYPE_CHECKING:
     from gradfuzz.subjects.case import Case
@@ -31,7 +31,17 @@ def corpora_folder() -> Path:
 
 def summaries() -> dict[str, str]:
     """Name to the first line of the docstring, without running a file: ``{"lstm": "An LSTM cell written ..."}``."""
-    return {name: (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").partition("\n")[0] for name, path in _files().items()}
+    return {name: summary(path) for name, path in _files().items()}
+
+
+def all_summaries() -> dict[str, str]:
+    """The same with ``bugs/NAME`` and ``negatives/NAME``."""
+    return {name: summary(path) for name, path in _all_files().items()}
+
+
+def summary(path: Path) -> str:
+    """The first line of a file's docstring."""
+    return (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").partition("\n")[0]
 
 
 def _files() -> dict[str, Path]:
@@ -44,8 +54,22 @@ def architecture_file(name: str) -> Path | None:
     return _files().get(name)
 
 
+def _all_files() -> dict[str, Path]:
+    """The architectures, and what is in the folders of ``gradfuzz.subjects.bugs``."""
+    return _files() | {f"{folder}/{name}": path for folder in bugs.FOLDERS for name, path in bugs.files(folder).items()}
+
+
 def _names() -> Iterable[str]:
     return _files()
+
+
+def _further() -> Iterable[str]:
+    return [name for name in _all_files() if "/" in name]
+
+
+def _function(name: str) -> str:
+    """What makes the case of a name."""
+    return "fixed" if name.startswith("bugs/") else "case"
 
 
 def _build(name: str, seed: int, shape: tuple[int, ...] | None) -> Case:
@@ -53,30 +77,37 @@ def _build(name: str, seed: int, shape: tuple[int, ...] | None) -> Case:
 
     if shape:
         raise BadInput(f"corpus:{name} has a batch of its own: leave out --input")
-    case: Case = load_file(_files()[name]).case()
+    case: Case = getattr(load_file(_all_files()[name]), _function(name))()
     return case
 
 
 _STAND_IN = """
+Batch = tuple
+
+
 class Case:
-    def __init__(self, model, batch, loss_fn, **about_training):
+    def __init__(self, model, batch, loss_fn, *optimizer, **about_training):
         self.model, (inputs, self.target), self.loss_fn = model, batch, loss_fn
         self.inputs = (inputs,) if isinstance(inputs, torch.Tensor) else inputs
 """
 
 
 def _code(name: str, seed: int, shape: tuple[int, ...] | None) -> str:
-    """The architecture's own file, with a stand-in for the one class that it imports from gradfuzz."""
-    text = _files()[name].read_text("utf-8")
+    """The case's own file, with a stand-in for what it imports from gradfuzz."""
+    path = _all_files()[name]
+    text = path.read_text("utf-8")
     tree = ast.parse(text)
     lines = text.splitlines()
     for node in reversed(tree.body):
         ours = isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gradfuzz")
         is_docstring = node is tree.body[0] and ast.get_docstring(tree) is not None
-        if ours or is_docstring:
-            lines[node.lineno - 1 : node.end_lineno] = _STAND_IN.splitlines() if ours else [f"# {summaries()[name]}"]
+        is_record = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "RECORD"
+        if ours or is_docstring or is_record:
+            told = [f"# {summary(path)}"] if is_docstring else []
+            lines[node.lineno - 1 : node.end_lineno] = _STAND_IN.splitlines() if ours else told
     unpacked = "model, inputs, target, loss_fn = made.model, made.inputs, made.target, made.loss_fn"
-    return "\n".join([*lines, "", "", "made = case()", unpacked])
+    return "\n".join([*lines, "", "", f"made = {_function(name)}()", unpacked])
 
 
-providers.add("corpus", Provider("corpus", "small architectures that together have what real networks have", _names, _build, _code))
+_SUMMARY = "small architectures that together have what real networks have"
+providers.add("corpus", Provider("corpus", _SUMMARY, _names, _build, _code, _further))
