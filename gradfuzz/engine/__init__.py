@@ -69,10 +69,13 @@ def compare(gradient: Tensor | None, reference: Tensor | None, limits: Threshold
     if reference is not None and torch.equal(gradient, reference):
         return None
     if reference is None or base == 0.0:
-        size = distance = norm(gradient)
-        inner = math.nan
-    else:
-        size, distance, inner = _products(gradient.flatten(), reference.flatten())
+        size = norm(gradient)
+        return _compared(size, size, math.nan, 0.0, base, limits)
+    checksum = float(gradient.flatten()[:BLOCK].sum())
+    return _compared(*products(gradient.flatten(), reference.flatten()), checksum, base, limits)
+
+
+def _compared(size: float, distance: float, inner: float, checksum: float, base: float, limits: Thresholds) -> Comparison | None:
     if not math.isfinite(size):
         return Comparison(State.NONFINITE, math.nan, math.nan, math.nan, math.nan)
     if size == 0.0:
@@ -80,7 +83,6 @@ def compare(gradient: Tensor | None, reference: Tensor | None, limits: Threshold
     if not base:
         return Comparison(State.ALTERED, size, math.nan, math.nan, size)
     ratio, cosine = size / base, max(-1.0, min(1.0, inner / (size * base)))
-    checksum = float(gradient.flatten()[:BLOCK].sum())
     if ratio < limits.vanished:
         return Comparison(State.VANISHED, size, ratio, cosine, distance, checksum)
     if distance <= limits.same * base:
@@ -88,20 +90,49 @@ def compare(gradient: Tensor | None, reference: Tensor | None, limits: Threshold
     return Comparison(State.ALTERED, size, ratio, cosine, distance, checksum)
 
 
+@dataclass(frozen=True, slots=True)
+class Multiples:
+    """How zero, minus one and powers of two times a reference compare with it. All sums scale exactly, so that one pass over it serves.
+
+    square, checksum: of the reference, summed up as ``compare`` does.
+    """
+
+    reference: Tensor
+    square: float
+    checksum: float
+
+    @classmethod
+    def of(cls, reference: Tensor) -> Multiples:
+        flat = reference.flatten()
+        return cls(reference, math.fsum(float(torch.dot(a, a)) for a in blocks(flat)), float(flat[:BLOCK].sum()))
+
+    def compare(self, factor: float, limits: Thresholds, base: float) -> Comparison | None:
+        """What ``compare(factor * reference, reference)`` gives."""
+        if factor and not 4 * LEAST < self.square < MOST / 4:
+            return compare(factor * self.reference, self.reference, limits, base)
+        size = math.sqrt(self.square)
+        return _compared(abs(factor) * size, abs(factor - 1.0) * size, factor * self.square, factor * self.checksum, base, limits)
+
+
+LEAST, MOST = 1e-30, 1e30  # between these, the squares of float32 neither underflow nor overflow
 BLOCK = 2**16  # elements that stay in a core's cache while several sums are taken over them
 
 
-def _products(one: Tensor, other: Tensor) -> tuple[float, float, float]:
+def blocks(flat: Tensor) -> tuple[Tensor, ...]:
+    """Pieces to sum over one by one; a device that has no such cache, and waits for every sum, gets all at once."""
+    return flat.split(BLOCK) if flat.device.type == "cpu" and flat.numel() > BLOCK else (flat,)
+
+
+def products(one: Tensor, other: Tensor) -> tuple[float, float, float]:
     """Norm of ``one``, norm of the difference, and inner product of two flat tensors."""
     squares, apart, inner = [], [], []
-    block = BLOCK if one.device.type == "cpu" else max(one.numel(), 1)
-    for a, b in zip(one.split(block), other.split(block), strict=True):
+    for a, b in zip(blocks(one), blocks(other), strict=True):
         difference = a - b
         squares.append(float(torch.dot(a, a)))
         apart.append(float(torch.dot(difference, difference)))
         inner.append(float(torch.dot(a, b)))
     square, square_apart = math.fsum(squares), math.fsum(apart)
-    safe = 1e-30 < square < 1e30 and 1e-30 < square_apart < 1e30  # the squares of float32 neither underflow nor overflow
+    safe = LEAST < square < MOST and LEAST < square_apart < MOST
     return (
         math.sqrt(square) if safe else norm(one),
         math.sqrt(square_apart) if safe else norm(one - other),

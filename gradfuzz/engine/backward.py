@@ -185,9 +185,14 @@ class Backward:
         """Take the vector-Jacobian product; compare what an edit gives with what it got, and what ran again gives with what it gave."""
         if not arrival.present:
             return [NOTHING for _ in piece.inputs]
+        ran_again = name in self.base.reads and name not in self.forward.dirty
+        if ran_again and arrival.factor and arrival.base is self.base.cotangents.get(name):
+            if piece.sent is None:
+                piece.sent = tuple(self._as_received(use, part) for use, part in zip(uses, piece.pull(arrival.base), strict=True))
+            return [Arrival(arrival.factor, sent.base) if sent.present else NOTHING for sent in piece.sent]
         cotangent = arrival.cotangent if arrival.factor else _zeros(piece.value)
         found = piece.pull(cotangent)
-        if name in self.base.reads and name not in self.forward.dirty:
+        if ran_again:
             return [self._as_received(use, part) for use, part in zip(uses, found, strict=True)]
         if name not in self.forward.edited:
             return [NOTHING if part is None else Arrival(1.0, part) for part in found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -103,11 +104,12 @@ class Forward:
         if old is None:
             self.insert(now)
             return False  # its readers are edited, and so wait already
-        delicate = is_composite(now) or is_view(now)
-        if self._same_call(now, old) and not (delicate and self._other_needs(now, old)):
-            piece = self._narrowed(now, old)
-        else:
+        if not self._same_call(now, old):
             piece = self._execute(now)
+        elif (is_composite(now) or is_view(now)) and self._other_needs(now, old):
+            piece = self._again(now)
+        else:
+            piece = self._narrowed(now, old)
         self.pieces[name] = piece
         before = self.base.pieces[name].value
         if not same_bits(piece.value, before) or not same_layout(piece.value, before):
@@ -122,6 +124,16 @@ class Forward:
         environment = {name: self.value(name).clone() if name.startswith("buffer:") else self.value(name) for name in names}
         needs = {name: self.needs(name) for name in names}
         return run_piece(instruction, environment, needs, self.random_states, edited=instruction.name in self.edited)
+
+    def _again(self, now: Instruction) -> Piece:
+        """The reference's call on the reference's values, where other things require grad: the same for all mutants that ask for it."""
+        key = now.name, now.grad, tuple(self.needs(name) for name in _uses(now))
+        if key not in self.base.variants:
+            self.base.variants[key] = self._execute(now)
+        known, names = self.base.variants[key], [name for name in _uses(now) if self.needs(name)]
+        if not known.requires_grad or names == [name for name, _ in known.inputs]:
+            return known
+        return replace(known, inputs=tuple((name, part) for name, (_, part) in zip(names, known.inputs, strict=True)))
 
     def _same_call(self, now: Instruction, old: Instruction) -> bool:
         """The same function of the same values, under whatever names."""
@@ -144,7 +156,7 @@ class Forward:
         if not now.grad or not any(self.needs(new) for new, _ in pairs):
             return Piece(piece.value)
         if any(map(self._gains, pairs)) or now.grad != old.grad:
-            return self._execute(now)
+            return self._again(now)
         names = [new for new, before in pairs if self.base.requires.get(before, False)]
         return Piece(piece.value, tuple((new, part) for new, (_, part) in zip(names, piece.inputs, strict=True)), piece.output)
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gradfuzz.engine import Comparison, compare
+from gradfuzz.engine import Comparison, Multiples, compare
 from gradfuzz.engine.cotangent import Arrival
 from gradfuzz.engine.pieces import Cotangent, add
 from gradfuzz.engine.retained import Pieces
@@ -63,6 +63,7 @@ class Reference:
     _names: dict[Hashable, list[tuple[Cotangent, int]]] = field(default_factory=lambda: defaultdict(list))
     _count: int = 0
     _compared: dict[tuple[str, float | None], Comparison | None] = field(default_factory=dict)
+    _multiples: dict[str, Multiples] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         instructions, reads = self.traced.program.instructions, self.base.reads
@@ -102,8 +103,14 @@ class Reference:
             return compare(arrival.cotangent, reference, limits, size)
         key = parameter, arrival.factor if arrival.present else None
         if key not in self._compared:
-            gradient = None if not arrival.present or own is None else own * arrival.factor
-            self._compared[key] = compare(gradient, reference, limits, size)
+            if not arrival.present or arrival.factor is None or own is None or reference is None:
+                self._compared[key] = compare(None, reference, limits, size)
+            elif arrival.factor == 1.0:
+                self._compared[key] = None
+            else:
+                if parameter not in self._multiples:
+                    self._multiples[parameter] = Multiples.of(reference)
+                self._compared[key] = self._multiples[parameter].compare(arrival.factor, limits, size or 0.0)
         return self._compared[key]
 
     def name(self, place: Hashable, arrival: Arrival, own: Cotangent | None) -> Hashable:

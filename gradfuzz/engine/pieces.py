@@ -26,13 +26,14 @@ class Piece:
 
     value: its result, cut off. inputs: per use of a value that requires grad, the value's name and the stand-in that was used (a tensor,
     or a tuple of tensors). output: the result with its little graph; None where nothing in it requires grad. direct: a quicker way
-    through that graph, if there is one.
+    through that graph, if there is one. sent: what it sends for the cotangent of the reference pass, for whoever wants to keep that.
     """
 
     value: Any
     inputs: tuple[tuple[str, Any], ...] = ()
     output: Any = None
     direct: Direct | None = None
+    sent: tuple[Any, ...] | None = None
 
     @property
     def requires_grad(self) -> bool:

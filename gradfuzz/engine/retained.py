@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,7 @@ class Pieces:
         self.reads: dict[str, tuple[str, ...]] = {}
         self.segments = [Segment(part) for part in cut(program.instructions, sizes, bound)]
         self.segment_of = {i.name: number for number, segment in enumerate(self.segments) for i in segment.instructions}
+        self.variants: dict[Hashable, Piece] = {}  # instructions run again on the same values, where other things require grad
         self._opened: OrderedDict[int, None] = OrderedDict()
         self._parameters: Counter[str] = Counter()  # how many uses each has
         self._passing = self._leaf_values()  # and, later, the values that another segment reads
