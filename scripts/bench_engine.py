@@ -1,10 +1,13 @@
 """The shared engine against the naive one and against a bare forward and backward pass, side by side in one process, on one thread.
 
-    python scripts/bench_engine.py [--models ...] [--block 200] [--others 40] [--out results/engine/bench_engine.json]
+    python scripts/bench_engine.py [--models ...] [--depths ...] [--block 60] [--others 24] [--out results/engine/bench_engine.json]
 
-Per model: a sample of the mutants of the block family and one of all operators that change values run with both engines, the same mutants
-in the same order, and their times are summed. "all" weighs the two families as the complete plan of the model does. Preparing the shared
-engine (its one pass in pieces) is part of its time. Prints one table, writes the same as JSON.
+Per model: the whole block family runs through the shared engine, as in a campaign, and a sample of it through the naive one; of all
+operators that change values a sample runs through both. "default" weighs the two as the default plan of ``gradfuzz run`` does (8 sites of
+each operator that changes values), "complete" as a plan of all sites does. Preparing the shared engine (its one pass in pieces) is part of
+its time.
+
+Then the cost against depth: the whole block family of resnets, per mutant. Prints tables, writes the same as JSON, with a manifest.
 """
 
 from __future__ import annotations
@@ -15,8 +18,10 @@ import os
 import platform
 import random
 import statistics
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,59 +33,127 @@ from gradfuzz.graph.execution import run_pass
 from gradfuzz.graph.flow import Flow
 from gradfuzz.graph.trace import TracedCase, trace
 from gradfuzz.operators import select
+from gradfuzz.records import Level
 from gradfuzz.subjects import resolve
 
 MODELS = (
     "resnet18 resnet50 vgg11_bn mobilenet_v3_small efficientnet_b0 densenet121 convnext_tiny swin_t vit_b_16 "
     "corpus:transformer corpus:lstm corpus:moe"
 )
-CHANGING = ("flat", "numeric", "init", "path")
+GRAPH_LEVELS = (Level.GRAPH, Level.PARAMETER, Level.INIT, Level.LOSS)
+DEPTHS = "resnet18 resnet34 resnet50 resnet101 resnet152"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", default=MODELS.replace(" ", ","), help="separated by commas")
-    parser.add_argument("--block", type=int, default=200, help="mutants of the block family that the naive engine runs too")
-    parser.add_argument("--others", type=int, default=40, help="mutants that change values")
+    parser.add_argument("--depths", default=DEPTHS.replace(" ", ","), help="models of one family, the shallowest first; '' for none")
+    parser.add_argument("--block", type=int, default=60, help="mutants of the block family that the naive engine runs too")
+    parser.add_argument("--others", type=int, default=24, help="mutants that change values")
     parser.add_argument("--out", type=Path, default=Path("results/engine/bench_engine.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
-    print(f"{'model':20} {'pass ms':>8} {'block x':>8} {'of a pass':>9} {'changing x':>10} {'all x':>6} {'cuts/s':>9} {'differ':>6}")
-    for model in options.models.split(","):
-        row = bench(trace(resolve(model)), options.block, options.others)
-        rows.append(row)
-        print(
-            f"{model:20} {row['pass_ms']:8.1f} {row['block_ratio']:8.1f} {row['block_share_of_pass']:9.4f} {row['changing_ratio']:10.2f} "
-            f"{row['all_ratio']:6.1f} {row['cuts_per_second']:9.0f} {row['differences']:6d}",
-            flush=True,
-        )
+    started = time.time()
+    rows = [show(HEADINGS, bench(trace(resolve(model)), options.block, options.others)) for model in options.models.split(",")]
     medians = {
-        key: statistics.median(row[key] for row in rows) for key in ("block_ratio", "block_share_of_pass", "changing_ratio", "all_ratio")
+        key: statistics.median(row[key] for row in rows) for key in ("block_ratio", "block_of_pass", "default_ratio", "complete_ratio")
     }
     print("median: " + ", ".join(f"{key} {value:.4g}" for key, value in medians.items()))
-    machine = {"cores": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__, "threads": 1}
+    print(f"least: block_ratio {min(row['block_ratio'] for row in rows):.3g}; differences: {sum(row['differences'] for row in rows)}\n")
+    depths = [show(DEPTH_HEADINGS, depth(trace(resolve(model)))) for model in options.depths.split(",") if model]
+    manifest = {
+        "command": " ".join(["python", *sys.argv]),
+        "cores": os.cpu_count(),
+        "processor": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "threads": 1,
+        "seconds": round(time.time() - started),
+    }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"machine": machine, "medians": medians, "rows": rows}, indent=2) + "\n")
+    options.out.write_text(json.dumps({"manifest": manifest, "medians": medians, "rows": rows, "depths": depths}, indent=2) + "\n")
 
 
-def bench(traced: TracedCase, block: int, others: int) -> dict[str, float]:
-    """One row: ratios of naive time over shared time."""
-    start = time.perf_counter()
-    cuts = Flow(traced).cuts()
-    triage = time.perf_counter() - start
+HEADINGS = {
+    "model": "",
+    "pass_ms": ".1f",
+    "block_mutants": "d",
+    "block_ratio": ".1f",
+    "block_of_pass": ".4f",
+    "changing_ratio": ".2f",
+    "default_ratio": ".1f",
+    "complete_ratio": ".1f",
+    "cuts_per_second": ".0f",
+    "differences": "d",
+}
+DEPTH_HEADINGS = {
+    "model": "",
+    "instructions": "d",
+    "pass_ms": ".1f",
+    "block_mutants": "d",
+    "seconds": ".1f",
+    "ms_each": ".2f",
+    "of_pass": ".4f",
+}
+_shown: set[int] = set()
+
+
+def show(headings: dict[str, str], row: dict[str, Any]) -> dict[str, Any]:
+    """Print a row, after the headings if it is the first."""
+    if id(headings) not in _shown:
+        _shown.add(id(headings))
+        print("  ".join(f"{key:>{max(len(key), 8)}}" for key in headings))
+    print(
+        "  ".join(f"{format(row[key], form).removeprefix('torchvision:'):>{max(len(key), 8)}}" for key, form in headings.items()),
+        flush=True,
+    )
+    return row
+
+
+def bare_pass(traced: TracedCase) -> float:
+    """Seconds of a forward and backward pass, the median of five."""
     passes = []
     for _ in range(5):
         start = time.perf_counter()
         run_pass(traced.program, traced.leaves, traced.random_states, seed=traced.seed)
         passes.append(time.perf_counter() - start)
-    bare = statistics.median(passes)
+    return statistics.median(passes)
+
+
+def depth(traced: TracedCase) -> dict[str, Any]:
+    """The block family through the shared engine alone."""
+    bare, tasks = bare_pass(traced), plan(traced, select(["block"]))[1:]
+    start = time.perf_counter()
+    engine = SharedEngine(traced)
+    for task in tasks:
+        assert task.operator is not None
+        engine.observe(task.operator.mutate(traced, task.site, task.mutant.variant))
+    seconds = time.perf_counter() - start
+    return {
+        "model": traced.name,
+        "instructions": len(traced.program.instructions),
+        "pass_ms": bare * 1e3,
+        "block_mutants": len(tasks),
+        "seconds": seconds,
+        "ms_each": seconds / len(tasks) * 1e3,
+        "of_pass": seconds / len(tasks) / bare,
+    }
+
+
+def bench(traced: TracedCase, block: int, others: int) -> dict[str, Any]:
+    """One row: ratios of naive time over shared time."""
+    start = time.perf_counter()
+    cuts = Flow(traced).cuts()
+    triage = time.perf_counter() - start
+    bare = bare_pass(traced)
     start = time.perf_counter()
     shared = SharedEngine(traced)
     preparing = time.perf_counter() - start
     naive = NaiveEngine(traced)
     found = {}
-    complete = {family: plan(traced, select(names))[1:] for family, names in (("block", ["block"]), ("changing", CHANGING))}
+    changing = [operator for operator in select(None) if operator.level in GRAPH_LEVELS and not operator.keeps_values]
+    complete = {"block": plan(traced, select(["block"]))[1:], "changing": plan(traced, changing)[1:]}
+    sampled = len(plan(traced, changing, sites=8)) - 1
     differing = 0
     for family, tasks in complete.items():
         sample = random.Random(0).sample(tasks, min(len(tasks), block if family == "block" else others))
@@ -100,16 +173,23 @@ def bench(traced: TracedCase, block: int, others: int) -> dict[str, float]:
         count = len(tasks) if family == "block" else len(sample)
         each = (seconds["shared"] + (preparing if family == "block" else 0.0)) / max(count, 1)
         found[family] = (seconds["naive"] / max(len(sample), 1), each, len(tasks))
-    weighed = [sum(f[k] * f[2] for f in found.values()) for k in (0, 1)]
+
+    def weighed(changing: int) -> float:
+        counts = {"block": found["block"][2], "changing": changing}
+        naive_time, shared_time = (sum(found[family][which] * counts[family] for family in found) for which in (0, 1))
+        return naive_time / shared_time
+
     return {
-        "model": traced.name,  # type: ignore[dict-item]
+        "model": traced.name,
         "pass_ms": bare * 1e3,
         "block_mutants": found["block"][2],
         "block_ratio": found["block"][0] / found["block"][1],
-        "block_share_of_pass": found["block"][1] / bare,
+        "block_of_pass": found["block"][1] / bare,
         "changing_mutants": found["changing"][2],
+        "changing_sampled": sampled,
         "changing_ratio": found["changing"][0] / found["changing"][1],
-        "all_ratio": weighed[0] / weighed[1],
+        "default_ratio": weighed(sampled),
+        "complete_ratio": weighed(found["changing"][2]),
         "cuts_per_second": len(cuts) / triage,
         "differences": differing,
     }
