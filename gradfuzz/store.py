@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,10 @@ class Tables:
     parameters: pd.DataFrame
     verdicts: pd.DataFrame
     manifest: dict[str, Any]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows. The report is a floor above, so it is named as text, as registries name what they load."""
+        return str(import_module("gradfuzz.report.notebook").overview(self))
 
 
 class Store:
@@ -171,10 +176,14 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    with _explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        write_whole(folder / "manifest.json", lambda path: path.write_text(text, encoding="utf-8"))
+    write_json(folder / "manifest.json", manifest, indent=2)
+
+
+def write_json(path: Path, value: Mapping[str, Any], indent: int | None = None) -> None:
+    with _explained(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False) + "\n"
+        write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_whole(path: Path, write: Any) -> None:

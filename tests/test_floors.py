@@ -23,7 +23,7 @@ LISTING = (
     ("operators",),
     ("engine",),
     ("truth", "detectors", "script", "check"),
-    ("campaign", "store", "executors", "api"),
+    ("campaign", "store", "executors", "api", "testing"),
     ("analysis",),
     ("report", "fuzzing"),
     ("cli", "__init__", "__main__"),

@@ -75,7 +75,13 @@ def common(
 def run(
     model: Model,
     operators: Operators = None,
-    detectors: Annotated[str | None, typer.Option("--detectors", help="Detectors, separated by commas; all unless given.")] = None,
+    detectors: Annotated[
+        str | None,
+        typer.Option(
+            "--detectors",
+            help="Detectors, or path/to/file.py:function, separated by commas; those that share the engine's pass unless given.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Campaign folder; results/<model>-<time> unless given.")] = None,
     seed: Seed = 0,
     limit: Annotated[
