@@ -217,10 +217,8 @@ def test_an_exception_of_the_model_is_never_a_finding(asked: Asked) -> None:
 @each
 def test_an_adapter_takes_a_mutant_or_says_why_not(asked: Asked) -> None:
     verdict = judge(adapter(asked.name), unbroken("corpus:mlp"))
-    if asked.name.startswith("torchmortem"):
-        assert (verdict.status, "does not call its modules" in verdict.message) == ("skipped", True)
-    else:
-        assert (verdict.status, verdict.flagged) == ("ok", asked.name == "torch-audit"), verdict.message
+    noisy = ("torch-audit", "torchmortem")  # with all their rules, on every model or on many
+    assert (verdict.status, verdict.flagged) == ("ok", asked.name in noisy), verdict.message
 
 
 @pytest.mark.parametrize("name", ["torchtest2-gradients", "pytest-torch-gradients", "torchdiag", "torcheck", "torchtest", "tinytorchtest"])

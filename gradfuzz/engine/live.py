@@ -14,7 +14,7 @@ from typing import Any
 import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
-from gradfuzz.graph.program import Instruction, Program, execute
+from gradfuzz.graph.program import Instruction, Program, Watch, execute
 from gradfuzz.graph.trace import TracedCase
 from gradfuzz.operators.checkpoint import Region
 from gradfuzz.operators.draft import Mutation
@@ -29,8 +29,8 @@ def live_case(traced: TracedCase, mutation: Mutation) -> Case:
     Under ``isolated(traced.seed)`` its first pass draws the random numbers of the traced one, unless the mutant removed a draw.
 
     What torch.export baked in stays so: shapes (give batches of the same shapes), dtypes named in the program, and the mode (``eval()``
-    changes nothing). Submodules are there by name, with their parameters, but plain: what is called is the model as a whole, so hooks on
-    submodules never run. ``num_batches_tracked`` of BatchNorm stands still. A ``train_step`` of the author's gets the live model; a loss
+    changes nothing). Submodules are there by name, with their parameters, but plain: what is called is the model as a whole. One without
+    children that somebody hooked is called beside, as the identity, on the last value of its instructions; hooks on others never run. ``num_batches_tracked`` of BatchNorm stands still. A ``train_step`` of the author's gets the live model; a loss
     that it computes by itself is the author's, not the mutated one.
     """
     case = traced.case
@@ -144,6 +144,9 @@ def _tensors_of(traced: TracedCase, mutation: Mutation) -> Callable[[str, Tensor
 class Container(nn.Module):
     """A module without code of its own: a place for names."""
 
+    def forward(self, value: Any) -> Any:
+        return value
+
 
 class LiveModel(Container):
     """The model's half of a mutated program. ``forward`` takes the inputs of the original model, as many tensors of the same shapes.
@@ -165,9 +168,23 @@ class LiveModel(Container):
         environment |= {f"parameter:{name}": tensor for name, tensor in self.named_parameters(remove_duplicate=False)}
         environment |= {f"buffer:{name}": tensor for name, tensor in self.named_buffers(remove_duplicate=False)}
         environment |= parts.constants
-        execute(parts.model, environment, {})
+        execute(parts.model, environment, {}, self._calls_of_modules())
         passed = tuple(environment[name] for name in parts.passed)
         return passed[0] if len(passed) == 1 else passed
+
+    def _calls_of_modules(self) -> Watch | None:
+        """While somebody has hooks on leaf modules: each is called, as the identity, on the last value of a stretch of its instructions."""
+        hooked = {
+            name: m
+            for name, m in self.named_modules()
+            if name and not m._modules and (m._forward_hooks or m._forward_pre_hooks or m._backward_hooks)
+        }
+        if not hooked:
+            return None
+        following = (*(instruction.module for instruction in self._parts.model[1:]), "")
+        pairs = zip(self._parts.model, following, strict=True)
+        ends = {instruction for instruction, after in pairs if instruction.module in hooked and instruction.module != after}
+        return lambda instruction, value: hooked[instruction.module](value) if instruction in ends and isinstance(value, Tensor) else value
 
 
 class LiveLoss:

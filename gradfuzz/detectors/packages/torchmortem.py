@@ -1,6 +1,6 @@
 """torchmortem 0.1.1 (MIT): hooks on the modules record many training steps, then its detectors look at the whole run.
 
-Where a case never calls its modules, as a mutant does, the hooks record nothing but zeros and every layer would look stalled.
+Where a case never calls its modules, the hooks record nothing but zeros and every layer would look stalled.
 """
 
 from __future__ import annotations
