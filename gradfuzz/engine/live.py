@@ -30,8 +30,9 @@ def live_case(traced: TracedCase, mutation: Mutation) -> Case:
 
     What torch.export baked in stays so: shapes (give batches of the same shapes), dtypes named in the program, and the mode (``eval()``
     changes nothing). Submodules are there by name, with their parameters, but plain: what is called is the model as a whole. One without
-    children that somebody hooked is called beside, as the identity, on the last value of its instructions; hooks on others never run. ``num_batches_tracked`` of BatchNorm stands still. A ``train_step`` of the author's gets the live model; a loss
-    that it computes by itself is the author's, not the mutated one.
+    children that somebody hooked is called beside, as the identity, on the last value of its instructions; hooks on others never run.
+    ``num_batches_tracked`` of BatchNorm stands still. A ``train_step`` of the author's gets the live model; a loss that it computes by
+    itself is the author's, not the mutated one.
     """
     case = traced.case
     arranged = _Arranger(traced, mutation.with_grad)
