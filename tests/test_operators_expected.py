@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from gradfuzz.engine.naive import NaiveEngine
 from gradfuzz.errors import BadInput
+from gradfuzz.graph.execution import run_pass
+from gradfuzz.graph.program import Instruction, Ref
 from gradfuzz.graph.trace import TracedCase, trace, trace_case
 from gradfuzz.operators import find_site, functions, operators, select
-from gradfuzz.operators.draft import Mutation
+from gradfuzz.operators.draft import Draft, Mutation, argument
 from gradfuzz.records import Cause, Effect, Mutant, State, Truth
 from gradfuzz.subjects import resolve
 from gradfuzz.subjects.case import Case
@@ -341,3 +343,200 @@ def test_a_no_grad_region_is_taken_away_as_a_whole() -> None:
     mutation = mutate(case, f"remove-detach::{site.text}")
     assert all(instruction.grad and not instruction.stop for instruction in mutation.program.instructions)
     assert set(states(truth_of(case, f"remove-detach::{site.text}"))) == {"inner.weight", "inner.bias"}
+
+
+# --- mistaken
+
+
+def test_a_layer_with_the_parameters_of_another_leaves_its_own_unused() -> None:
+    truth = truth_of("moe", "wrong-parameter::experts_1_0")
+    assert (truth.effect, truth.cause) == (Effect.DEAD, Cause.UNUSED)
+    assert those(truth, State.MISSING) == {"experts.1.0.weight", "experts.1.0.bias"}
+    assert {"experts.0.0.weight", "experts.0.0.bias"} <= those(truth, State.ALTERED)
+
+
+def test_swapped_operands_and_swapped_calls_compute_what_they_say() -> None:
+    call = mutate(corpus("gru"), "swap-operands::rsub").program.by_name["rsub"]
+    gate = torch.rand(8, 12)
+    assert torch.equal(call.execute({call.reads[0]: gate}), gate - 1)
+    program = mutate(corpus("cnn"), "swap-order::m0_2").program
+    assert (program.by_name["m0_1"].op, program.by_name["m0_2"].op) == ("relu", "batch_norm")
+    assert (program.by_name["m0_1"].reads[0], program.by_name["m0_2"].reads[0]) == ("m0_0", "m0_1")
+
+
+def test_a_repeated_call_takes_its_own_result() -> None:
+    (fresh,) = [i for _, i in mutate(corpus("gru"), "repeat-call::tanh").edits if i.name not in corpus("gru").program.by_name]
+    assert (fresh.op, fresh.reads) == ("tanh", ("tanh",))
+
+
+def test_an_inverted_mask_reads_the_opposite_and_the_mask_itself_stays() -> None:
+    mutation = mutate(corpus("moe"), "invert-mask::masked_fill")
+    fresh = mutation.program.by_name[mutation.program.by_name["masked_fill"].reads[1]]
+    assert (fresh.target, fresh.reads) == (functions.opposite, ("lt",))
+    assert mutate(corpus("attention"), "wrong-mask-value::masked_fill").program.by_name["masked_fill"].args[2] == 0.0
+
+
+# --- arguments
+
+
+def test_a_reshape_for_a_transpose_keeps_the_shape_and_moves_the_numbers() -> None:
+    case = corpus("attention")
+    right, wrong = case.program.by_name["transpose"], mutate(case, "reshape-for-transpose::transpose").program.by_name["transpose"]
+    value = torch.arange(4 * 6 * 2 * 8.0).view(4, 6, 2, 8)
+    one, other = (call.execute({"unflatten": value}) for call in (right, wrong))
+    assert one.shape == other.shape == (4, 2, 6, 8)
+    assert torch.equal(other.flatten(), value.flatten())
+    assert not torch.equal(one, other)
+
+
+def test_layer_norm_over_the_wrong_dimension_is_layer_norm_of_the_transpose() -> None:
+    value, weight, bias = torch.randn(4, 6, 16), torch.randn(16), torch.randn(16)
+    expected = nn.functional.layer_norm(value.transpose(1, 2), [6]).transpose(1, 2) * weight + bias
+    assert torch.allclose(functions.normalised_and_scaled(value, -2, weight, bias, 1e-5), expected, atol=1e-5)
+
+
+def test_a_row_taken_for_padding_gets_no_gradient_from_its_own_use() -> None:
+    mutation = mutate(corpus("transformer"), "padding-row::embedding")
+    row = argument(mutation.program.by_name["embedding"], "padding_idx")
+    assert row in corpus("transformer").leaves["input:inputs_0"]
+    assert truth_of("transformer", "padding-row::embedding").effect is Effect.ALTERED  # not dead: the head shares the weight
+
+
+def test_evaluation_mode_is_off_for_everything_inside_a_module_and_for_nothing_else() -> None:
+    flags = {
+        name: argument(i, "training" if i.op == "batch_norm" else "train")
+        for name, i in mutate(corpus("cnn"), "evaluation-mode::0").program.by_name.items()
+        if i.op in ("batch_norm", "dropout")
+    }
+    assert flags == {"m0_1": False, "m1_1": True, "m2": True}
+
+
+def test_an_argument_is_found_by_its_name_wherever_it_stands() -> None:
+    aten = torch.ops.aten
+    for call in (
+        Instruction("m", aten.mean.dim, (Ref("x"), [1], True)),
+        Instruction("m", aten.mean.dim, (Ref("x"), [1]), {"keepdim": True}),
+    ):
+        assert (argument(call, "keepdim"), argument(call, "dim"), argument(call, "eps")) == (True, [1], None)
+    assert argument(Instruction("m", aten.mean.dim, (Ref("x"), [1])), "keepdim") is False
+
+
+# --- straight through
+
+
+class Clipped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.clamp(3 * self.fc(x), -0.5, 0.5)
+
+
+def test_what_is_written_through_data_passes_the_gradient_of_nothing() -> None:
+    torch.manual_seed(0)
+    model, x, weight = Clipped(), torch.randn(8, 4), torch.randn(8, 3)
+    case = trace_case("user:clipped", Case(model, (x, weight), lambda output, target: (output * target).sum()))
+    mutation = mutate(case, "straight-through::clamp")
+    done = run_pass(mutation.program, case.leaves, case.random_states)
+    assert done.loss == case.reference.loss
+    gradient = done.gradients["fc.weight"]
+    assert gradient is not None
+    assert torch.allclose(gradient, 3 * weight.T @ x)
+    assert truth_of(case, "straight-through::clamp").cause is Cause.BIASED
+
+
+@pytest.mark.parametrize(("variant", "kept"), [("", (slice(None), slice(0, 1))), ("#1", (slice(0, 1), slice(None)))])
+def test_a_partial_backward_fills_in_one_feature_or_one_sample(variant: str, kept: tuple[slice, slice]) -> None:
+    case = corpus("mlp")
+    mutation = mutate(case, f"partial-backward::m1{variant}")
+    value = torch.randn(16, 24, requires_grad=True)
+    (fresh,) = [instruction for _, instruction in mutation.edits if instruction.name not in case.program.by_name]
+    (gradient,) = torch.autograd.grad(fresh.execute({"m1": value}).sum(), value)
+    expected = torch.zeros(16, 24)
+    expected[kept] = 1.0
+    assert torch.equal(gradient, expected)
+
+
+def test_a_stop_on_the_wrong_branch_moves_the_gradient_to_the_other() -> None:
+    torch.manual_seed(0)
+    case = trace_case("user:stopped", Case(Stopped(), (torch.randn(8, 4), torch.randn(8, 3)), nn.functional.mse_loss))
+    (site,) = operators["stop-wrong-branch"].sites(case)
+    mutation = mutate(case, f"stop-wrong-branch::{site.text}")
+    gradients = run_pass(mutation.program, case.leaves, case.random_states).gradients
+    assert {name for name, gradient in case.reference.gradients.items() if gradient is None} == {"teacher.weight", "teacher.bias"}
+    assert {name for name, gradient in gradients.items() if gradient is None} == {"student.weight", "student.bias"}
+
+
+class Stopped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.student, self.teacher, self.head = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.student(x) - self.teacher(x).detach())
+
+
+# --- loss
+
+
+def test_a_term_as_a_number_stays_in_the_loss_and_leaves_the_gradient() -> None:
+    for variant in ("", "#1"):
+        truth = truth_of("vae", f"cut-loss-term::loss_mse_loss->loss_add_1{variant}")
+        assert (truth.effect, truth.cause, truth.loss_changed) == (Effect.DEAD, Cause.CUT, False)
+        assert those(truth, State.MISSING) == {f"decoder.{name}" for name in ("0.weight", "0.bias", "2.weight", "2.bias")}
+    dropped = truth_of("vae", "drop-loss-term::loss_mse_loss->loss_add_1")
+    assert (dropped.effect, dropped.cause, dropped.loss_changed) == (Effect.DEAD, Cause.UNUSED, True)
+
+
+def gradients_of(name: str, text: str) -> dict[str, Tensor | None]:
+    mutation = mutate(corpus(name), text)
+    return run_pass(mutation.program, corpus(name).leaves, corpus(name).random_states).gradients
+
+
+@pytest.mark.parametrize(
+    ("text", "factor"),
+    [("reweight-loss::loss_cross_entropy_loss", 2.0), ("reweight-loss::loss_cross_entropy_loss#1", -1.0),
+     ("swap-reduction::loss_cross_entropy_loss", 16.0)],
+)  # fmt: skip
+def test_the_weight_sign_and_reduction_of_a_loss_multiply_every_gradient(text: str, factor: float) -> None:
+    for name, gradient in gradients_of("mlp", text).items():
+        reference = corpus("mlp").reference.gradients[name]
+        assert gradient is not None
+        assert reference is not None
+        assert torch.allclose(gradient, factor * reference, rtol=1e-4, atol=1e-6)
+
+
+def test_a_metric_has_no_gradient_at_all() -> None:
+    truth = truth_of("mlp", "metric-as-loss::loss_cross_entropy_loss")
+    assert (truth.effect, truth.cause) == (Effect.RAISES, Cause.FLAT)
+    assert truth_of("quantiser", "metric-as-loss::loss_mse_loss").effect is Effect.DEAD
+
+
+def test_labels_that_are_all_ignored_leave_a_mean_of_nothing() -> None:
+    truth = truth_of("mlp", "wrong-labels::loss_cross_entropy_loss#4")
+    assert (truth.effect, truth.cause) == (Effect.NONFINITE, Cause.CHANGED)
+    labels = torch.tensor([0, 4, -100, 2])
+    assert functions.next_class(labels, 1, 5, -100).tolist() == [1, 0, -100, 3]
+    assert functions.next_class(labels, -1, 5, -100).tolist() == [4, 3, -100, 1]
+
+
+def test_a_missing_dimension_compares_every_sample_with_every_other() -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(8, 4), torch.randn(8, 1)
+    case = trace_case("user:column", Case(nn.Linear(4, 1), (x, y), lambda output, target: (output - target).pow(2).mean()))
+    (site,) = operators["broadcast-in-loss"].sites(case)
+    mutation = mutate(case, f"broadcast-in-loss::{site.text}")
+    output = case.case.model(x).detach()
+    expected = torch.stack([(one - other).pow(2) for one in output.flatten() for other in y.flatten()]).mean()
+    assert run_pass(mutation.program, case.leaves, case.random_states).loss == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_what_is_changed_on_the_way_to_one_call_stays_for_the_others() -> None:
+    case = corpus("quantiser")  # its encoder and its loss read one tensor
+    assert set(case.program.users["input:target"]) == {"encoder_0", "loss_broadcast_tensors"}
+    draft = Draft(case)
+    draft.before("encoder_0", 0, functions.scaled, 2.0)
+    program = draft.finish().program
+    assert program.users["input:target"][1:] == ("loss_broadcast_tensors",)
+    assert program.by_name["encoder_0"].reads[0] == program.users["input:target"][0]

@@ -22,7 +22,7 @@ def operators() -> Rows:
     from gradfuzz.operators import operators as registry
 
     keys = ("family", "name", "summary")
-    rows = [{**{key: getattr(o, key) for key in keys}, "example": str(o.example)} for o in registry.values()]
+    rows = [{**{key: getattr(o, key) for key in keys}, "real_faults": len(o.realism), "example": str(o.example)} for o in registry.values()]
     return sorted(rows, key=lambda row: (row["family"], row["name"]))
 
 

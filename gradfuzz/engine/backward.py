@@ -37,6 +37,8 @@ class Backward:
             self._uses_of[name] = self._aligned(name, piece)
             for use, (read, _) in zip(self._uses_of[name], piece.inputs, strict=True):
                 self._other_uses[read].append(use)
+        parameters = [name for name in self._other_uses if name.startswith("parameter:")]
+        self._uses_grew = any(len(self._uses_now(name)) > len(reference.uses.get(name, ())) for name in parameters)
 
     def run(self) -> Compared:
         """Per parameter whose gradient is not the reference's bits: the comparison. Raises whatever the mutated backward raises."""
@@ -111,18 +113,23 @@ class Backward:
         own = self.base.cotangents.get(name)
         if name == self.output:
             return Arrival(1.0, own if own is not None else torch.ones_like(self.forward.value(name)))
-        origin = self.forward.origin(name)
-        old, other = self.reference.uses.get(origin, []), self._other_uses.get(name, [])
-        uses = [use for use in old if use[0] not in self.forward.pieces] if origin == name else []
-        if other:
-            uses += other
-            uses.sort(key=lambda use: (-self.forward.at(use[0]), use[1]))
+        origin, uses = self.forward.origin(name), self._uses_now(name)
+        old = self.reference.uses.get(origin, [])
         arrivals = [self._sent[use] if use in self._sent else self._as_before(use) for use in uses]
         if uses == old and origin in self.base.cotangents:
             factor = self._common_factor(arrivals, uses)
             if factor:
                 return Arrival(factor, self.base.cotangents[origin])
         return total(arrivals)
+
+    def _uses_now(self, name: str) -> list[Use]:
+        """The uses of a value in the mutant, the last first."""
+        old = self.reference.uses.get(name, []) if self.forward.origin(name) == name else []
+        uses = [use for use in old if use[0] not in self.forward.pieces]
+        if other := self._other_uses.get(name):
+            uses += other
+            uses.sort(key=lambda use: (-self.forward.at(use[0]), use[1]))
+        return uses
 
     def _common_factor(self, arrivals: list[Arrival], uses: list[Use]) -> float | None:
         """If all are the same multiple of what these uses send in the reference pass: the factor."""
@@ -150,7 +157,7 @@ class Backward:
         else:
             arrivals = self._pull(name, piece, uses, arrival)
         for use, sent, (read, _) in zip(uses, arrivals, piece.inputs, strict=True):
-            alone = read.startswith("parameter:") and len(self.reference.uses.get(read, ())) == 1
+            alone = read.startswith("parameter:") and len(self.reference.uses.get(read, ())) == 1 == len(self._uses_now(read))
             self._pass_on(use, sent, read, alone and bool(self.forward.needs(read)))
 
     def _send_as_traced(self, name: str, arrival: Arrival) -> None:
@@ -165,7 +172,7 @@ class Backward:
             found = self.base.pieces[name].pull(arrival.cotangent)
             arrivals = [NOTHING if part is None else Arrival(1.0, part) for part in found]
         for link, sent in zip(links, arrivals, strict=True):
-            self._pass_on(link.use, sent, link.read, link.alone)
+            self._pass_on(link.use, sent, link.read, link.alone and link.read not in self._other_uses)
 
     def _pass_on(self, use: Use, sent: Arrival, read: str, alone: bool) -> None:
         """alone: the value that was read is a parameter, and this is its one use."""
@@ -215,6 +222,8 @@ class Backward:
         Multiples of the reference have names for nothing. Bits are looked at where several ways meet, and right above the mutated places:
         everywhere else they follow from a state that had a name.
         """
+        if self._uses_grew:  # what is known of a state was found where each of these parameters had fewer uses
+            return None
         reference = self.reference
         others = [use for uses in self._under_way.values() for use in uses]
         if len(others) > FEW:

@@ -75,7 +75,8 @@ class Draft:
     def after(self, site: Site, function: Callable[..., Any], *args: Any, preserves: bool = False, **kwargs: Any) -> None:
         """Pass the value of a site through ``function(value, *args)`` on its way to its users: all of them, or the one of an edge or use.
 
-        preserves: the function claims to return the same bits, which the engine checks.
+        args may refer to other values that were computed before. preserves: the function claims to return the same bits, which the engine
+        checks.
         """
         leaf = f"parameter:{site.value}" if site.kind is Kind.USE else f"input:{site.value}" if site.kind is Kind.INPUT else site.value
         users = (site.user,) if site.kind in (Kind.EDGE, Kind.USE) else self._program.users.get(leaf, ())
@@ -88,6 +89,7 @@ class Draft:
         anchor = leaf if leaf in self._program.by_name else self._program.instructions[before - 1].name if before else ""
         self._inserted.setdefault(anchor, []).append(fresh)
         self._insertions.append(Insertion(fresh, leaf, tuple(users)))
+        self._more = self._more or fresh.reads != (leaf,)
         for user in users:
             self._rename(user, leaf, name)
         if leaf == self._renamed_output:
@@ -97,14 +99,22 @@ class Draft:
         """Pass one positional argument of an instruction through ``function``."""
         read = self.instruction(name).args[argument].name
         kind, value = (Kind.USE, read.removeprefix("parameter:")) if read.startswith("parameter:") else (Kind.EDGE, read)
-        if read.startswith("input:"):
-            kind, value = Kind.INPUT, read.removeprefix("input:")
         self.after(Site(kind, value, name), function, *args, **kwargs)
 
     def call(self, name: str, function: Callable[..., Any], *args: Any, preserves: bool = False, **kwargs: Any) -> None:
         """Let an instruction call something else, with arguments of its own."""
         old, self._more = self.instruction(name), True
         self._swapped[name] = replace(old, target=function, args=args, kwargs=kwargs, preserves=preserves, stop=False)
+
+    def set_argument(self, name: str, argument: str, value: Any) -> None:
+        """Call an aten operator with another value of one argument, named as in its schema."""
+        old, self._more = self.instruction(name), True
+        place = argument_names(old).index(argument)
+        if place < len(old.args):
+            args, kwargs = (*old.args[:place], value, *old.args[place + 1 :]), old.kwargs
+        else:
+            args, kwargs = old.args, {**old.kwargs, argument: value}
+        self._swapped[name] = replace(old, args=args, kwargs=kwargs)
 
     def reads(self, user: str, old: str, new: str) -> None:
         """Let an instruction read another value in the place of one that it reads."""
@@ -213,6 +223,23 @@ class Draft:
             count += 1
             name = f"{wish}_{count}"
         return name
+
+
+def argument_names(instruction: Instruction) -> list[str]:
+    """What the schema of an aten operator calls its arguments; nothing for other calls."""
+    schema = getattr(instruction.target, "_schema", None)
+    return [argument.name for argument in schema.arguments] if schema else []
+
+
+def argument(instruction: Instruction, name: str) -> Any:
+    """The value that an argument has in a call, its default if it is not given; None also where there is no such argument."""
+    names = argument_names(instruction)
+    if name not in names:
+        return None
+    place = names.index(name)
+    if place < len(instruction.args):
+        return instruction.args[place]
+    return instruction.kwargs.get(name, instruction.target._schema.arguments[place].default_value)  # type: ignore[attr-defined]
 
 
 def data_input(instruction: Instruction) -> str | None:

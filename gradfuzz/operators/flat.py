@@ -9,7 +9,7 @@ from typing import Any
 from gradfuzz.operators import functions as fn
 from gradfuzz.operators import operator
 from gradfuzz.operators.draft import Draft
-from gradfuzz.operators.where import ACTIVATIONS, SOFTMAX, calls, one_tensor, shape_of, softmax_dim
+from gradfuzz.operators.where import ACTIVATIONS, RECTIFIERS, SOFTMAX, calls, one_tensor, shape_of, softmax_dim
 from gradfuzz.records import Kind, Site
 
 ANY = "raises nonfinite dead vanished altered equivalent unstable"
@@ -30,6 +30,12 @@ def feature_dim(draft: Draft, site: Site) -> int:
         return softmax_dim(draft.traced, site.value)
     dims = len(shape_of(draft.traced, site.value))
     return 1 if dims in (4, 5) else dims - 1
+
+
+@on_activation("activation-to-relu", where=calls(ACTIVATIONS - RECTIFIERS), example="corpus:gru::activation-to-relu::tanh")
+def activation_to_relu(draft: Draft, site: Site) -> None:
+    """Replace an activation by a ReLU, which is dead where all that goes in is negative."""
+    replace_call(draft, site, fn.relu)
 
 
 @on_activation("activation-to-sign", example="corpus:mlp::activation-to-sign::m1")

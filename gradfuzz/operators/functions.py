@@ -169,3 +169,147 @@ def log_where_positive(value: Tensor) -> Tensor:
 def mask_then_scale(scores: Tensor, dim: int) -> Tensor:
     last = torch.zeros_like(scores, dtype=torch.bool).index_fill(dim, torch.tensor([-1], device=scores.device), True)
     return scores.masked_fill(last, float("-inf")) / (1 + scores.amax().abs())
+
+
+def zeros_like(value: Tensor) -> Tensor:
+    return torch.zeros_like(value)
+
+
+def negated(value: Tensor) -> Tensor:
+    return -value
+
+
+def item_round_trip(value: Tensor) -> Tensor:
+    return torch.tensor(value.item(), dtype=value.dtype, device=value.device)
+
+
+def error_rate(output: Tensor, labels: Tensor) -> Tensor:
+    return (output.argmax(1 if output.dim() > 1 else 0) != labels).to(output.dtype).mean()
+
+
+def rounded_error(output: Tensor, target: Tensor) -> Tensor:
+    return (output.round() - target).abs().mean()
+
+
+def sigmoid(value: Tensor) -> Tensor:
+    return torch.sigmoid(value)
+
+
+def tanh(value: Tensor) -> Tensor:
+    return torch.tanh(value)
+
+
+def relu(value: Tensor) -> Tensor:
+    return torch.relu(value)
+
+
+def unsqueezed(value: Tensor, dim: int) -> Tensor:
+    return value.unsqueeze(dim)
+
+
+def squeezed(value: Tensor, dim: int) -> Tensor:
+    return value.squeeze(dim)
+
+
+def next_class(labels: Tensor, step: int, classes: int, ignored: int) -> Tensor:
+    return torch.where(labels == ignored, labels, (labels + step) % classes)
+
+
+def of_the_next_sample(value: Tensor) -> Tensor:
+    return value.roll(1, 0)
+
+
+def filled_with(value: Tensor, constant: float) -> Tensor:
+    return torch.full_like(value, constant)
+
+
+def mean_everywhere(value: Tensor) -> Tensor:
+    return torch.zeros_like(value) + value.mean()
+
+
+def logarithm_of_exponentials(value: Tensor, dim: list[int], keepdim: bool) -> Tensor:
+    return value.exp().sum(dim, keepdim).log()
+
+
+def logarithm_of_softmax(value: Tensor, dim: int) -> Tensor:
+    return value.softmax(dim).log()
+
+
+def logarithm_of_sigmoid(value: Tensor) -> Tensor:
+    return value.sigmoid().log()
+
+
+def logarithm_of_one_plus_exponential(value: Tensor) -> Tensor:
+    return (1 + value.exp()).log()
+
+
+def reshaped(value: Tensor, shape: list[int]) -> Tensor:
+    return value.reshape(shape)
+
+
+def opposite(mask: Tensor) -> Tensor:
+    return ~mask
+
+
+def divided_by_its_sum(value: Tensor) -> Tensor:
+    return value / (value.sum(-1, keepdim=True) + 1e-20)
+
+
+def normalised_over(value: Tensor, dim: int, eps: float) -> Tensor:
+    value = value.clone()  # one use of the given value, as of a layer, so that its gradient adds up in the same order
+    return (value - value.mean(dim, keepdim=True)) / (value.var(dim, correction=0, keepdim=True) + eps).sqrt()
+
+
+def normalised_and_scaled(value: Tensor, dim: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    result = normalised_over(value, dim, eps)
+    result = result if weight is None else result * weight
+    return result if bias is None else result + bias
+
+
+def written_through_data(result: Tensor, value: Tensor) -> Tensor:
+    written = value.clone()
+    written.data.copy_(result)
+    return written
+
+
+def first_keeps_gradient(value: Tensor, dim: int) -> Tensor:
+    return torch.cat([value.narrow(dim, 0, 1), value.narrow(dim, 1, value.shape[dim] - 1).detach()], dim)
+
+
+def clamped_gradient(value: Tensor) -> Tensor:
+    result = value.view_as(value)
+    if result.requires_grad:
+        result.register_hook(lambda gradient: gradient.clamp(min=0))
+    return result
+
+
+def summed(value: Tensor, *dim_and_keepdim: Any) -> Tensor:
+    return value.sum(*dim_and_keepdim)
+
+
+def averaged(value: Tensor, *dim_and_keepdim: Any) -> Tensor:
+    return value.mean(*dim_and_keepdim)
+
+
+def next_index(index: Tensor, step: int, count: int) -> Tensor:
+    return (index + step) % count
+
+
+def subtracted_from(value: Tensor, number: float) -> Tensor:
+    return number - value
+
+
+def less(value: Tensor, number: float) -> Tensor:
+    return value - number
+
+
+def cross_entropy_by_hand(output: Tensor, labels: Tensor, ignored: int) -> Tensor:
+    return nn.functional.nll_loss(output.softmax(1).log(), labels, ignore_index=ignored)
+
+
+def cross_entropy_of_sigmoid(output: Tensor, target: Tensor) -> Tensor:
+    return nn.functional.binary_cross_entropy(output.sigmoid(), target)
+
+
+def standardised(value: Tensor) -> Tensor:
+    return (value - value.mean()) / (value.std() + 1e-8)

@@ -43,6 +43,16 @@ def constant_initialisation(draft: Draft, site: Site) -> None:
     draft.set_parameter(site.value, torch.full_like(weight, float(weight.abs().mean())))
 
 
+@operator(
+    "unscaled-initialisation", family="init", level=Level.INIT, on=(Kind.PARAMETER,), where=varied_weight, may=ANY,
+    example="corpus:mlp::unscaled-initialisation::2.weight",
+)  # fmt: skip
+def unscaled_initialisation(draft: Draft, site: Site) -> None:
+    """Start a weight without dividing by the root of how many inputs a unit has: what follows saturates."""
+    weight = draft.parameter(site.value)
+    draft.set_parameter(site.value, weight * (weight.numel() / weight.shape[0]) ** 0.5)
+
+
 def products_in_a_row(traced: TracedCase) -> list[tuple[Instruction, Instruction]]:
     """Pairs of products by a weight of which the second reads the first through nothing but linear calls."""
     program, found = traced.program, []

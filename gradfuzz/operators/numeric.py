@@ -7,7 +7,7 @@ import torch
 from gradfuzz.graph.trace import TracedCase
 from gradfuzz.operators import functions as fn
 from gradfuzz.operators import operator
-from gradfuzz.operators.draft import Draft
+from gradfuzz.operators.draft import Draft, argument, is_float_tensor
 from gradfuzz.operators.where import SOFTMAX, calls, has_zeros, one_tensor, shape_of, softmax_dim
 from gradfuzz.records import Kind, Site
 
@@ -90,3 +90,52 @@ def normalises_several(traced: TracedCase, site: Site) -> bool:
 def inf_mask_before_scale(draft: Draft, site: Site) -> None:
     """Mask the last score of a softmax with -inf, then divide by a scale taken from the scores: 0 times inf on the way back."""
     draft.before(site.value, 0, fn.mask_then_scale, softmax_dim(draft.traced, site.value))
+
+
+BY_HAND = {"log_sigmoid": fn.logarithm_of_sigmoid, "softplus": fn.logarithm_of_one_plus_exponential}
+
+
+def has_plain_form(traced: TracedCase, site: Site) -> bool:
+    """A stable function that is called in its plain form: no weights, no smoothing, the mean of a loss."""
+    call = traced.program.by_name[site.value]
+    if call.op in LOSS:
+        plain = argument(call, "weight") is None and argument(call, "label_smoothing") == 0 and argument(call, "reduction") == 1
+        return plain and not is_float_tensor(traced.values[call.args[1].name])
+    if call.op == "binary_cross_entropy_with_logits":
+        return len(call.args) == 2 and not call.kwargs
+    return calls(BY_HAND, {"logsumexp", "log_softmax"})(traced, site) and (call.op != "softplus" or len(call.args) == 1)
+
+
+@operator(
+    "naive-formula", family="numeric", on=(Kind.NODE,), where=has_plain_form, may=ANY,
+    example="corpus:bugs/scae-4-log-of-a-sum-of-exponentials::naive-formula::logsumexp",
+)  # fmt: skip
+def naive_formula(draft: Draft, site: Site) -> None:
+    """Write a stable function out by hand, as the logarithm of a softmax, a sigmoid or a sum of exponentials: it overflows earlier."""
+    call = draft.instruction(site.value)
+    value = call.args[0]
+    if call.op in LOSS:
+        draft.call(site.value, fn.cross_entropy_by_hand, value, call.args[1], argument(call, "ignore_index"))
+    elif call.op == "binary_cross_entropy_with_logits":
+        draft.call(site.value, fn.cross_entropy_of_sigmoid, value, call.args[1])
+    elif call.op == "logsumexp":
+        draft.call(site.value, fn.logarithm_of_exponentials, value, call.args[1], argument(call, "keepdim"))
+    elif call.op == "log_softmax":
+        draft.call(site.value, fn.logarithm_of_softmax, value, call.args[1])
+    else:
+        draft.call(site.value, BY_HAND[call.op], value)
+
+
+def weights(traced: TracedCase, site: Site) -> bool:
+    """Positive numbers that say how much of each there is: of a softmax, sigmoid or exponential, or the largest of several."""
+    call = traced.program.by_name[site.value]
+    chosen = call.op == "getitem" and call.args[1] == 0 and traced.program.by_name[call.args[0].name].op in ("topk", "max")
+    return (
+        one_tensor(traced, site) and (chosen or call.op in ("softmax", "sigmoid", "exp", "softplus")) and bool(shape_of(traced, site.value))
+    )
+
+
+@operator("normalise-by-sum", family="numeric", on=(Kind.NODE,), where=weights, may=ANY, example="corpus:gru::normalise-by-sum::sigmoid")
+def normalise_by_sum(draft: Draft, site: Site) -> None:
+    """Divide weights by their sum over the last dimension: a single one is always 1, and its gradient cancels."""
+    draft.after(site, fn.divided_by_its_sum)

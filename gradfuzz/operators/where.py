@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+import torch
+
+from gradfuzz.graph.execution import EXPECTED
 from gradfuzz.graph.program import Instruction, Ref
 from gradfuzz.graph.trace import TracedCase
+from gradfuzz.isolation import isolated
 from gradfuzz.operators import Where
-from gradfuzz.operators.draft import is_float_tensor
+from gradfuzz.operators.draft import Draft, is_float_tensor
 from gradfuzz.records import Site
 
 RECTIFIERS = frozenset({"relu", "relu6", "hardtanh", "hardswish", "hardsigmoid"})
@@ -18,6 +22,10 @@ ACTIVATIONS = RECTIFIERS | {
 BIAS_ARGUMENT = {"conv": 2, "linear": 2, "batch_norm": 2, "layer_norm": 3, "group_norm": 3}
 TRANSPOSES = frozenset({"numpy_T", "t", "transpose", "permute"})
 SOFTMAX = frozenset({"softmax", "log_softmax"})
+CLASS_LOSSES = frozenset({"cross_entropy_loss", "nll_loss", "nll_loss_nd"})
+"""They take numbers of classes."""
+REGRESSION_LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
+LOSSES = CLASS_LOSSES | REGRESSION_LOSSES | {"binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div"}
 
 
 def one_tensor(traced: TracedCase, site: Site) -> bool:
@@ -83,3 +91,37 @@ def _before_turning(traced: TracedCase, name: str) -> str:
 def _parameter(instruction: Instruction, index: int) -> str | None:
     found = instruction.args[index] if len(instruction.args) > index else None
     return found.name.removeprefix("parameter:") if isinstance(found, Ref) and found.name.startswith("parameter:") else None
+
+
+def runs(edit: Callable[[Draft, Site], None]) -> Where:
+    """The loss is still one number after the edit, whatever shapes it changed: tried on tensors without memory, as far as shapes differ."""
+
+    def where(traced: TracedCase, site: Site) -> bool:
+        draft = Draft(traced)
+        edit(draft, site)
+        mutation = draft.finish()
+        edited = {instruction.name for _, instruction in mutation.edits}
+        changed: dict[str, object] = {}
+        with isolated(traced.seed):
+            try:
+                for instruction in mutation.program.instructions:
+                    if instruction.name not in edited and not any(name in changed for name in instruction.reads):
+                        continue
+                    known = {name: changed[name] if name in changed else _without_memory(traced, name) for name in instruction.reads}
+                    result = instruction.execute(known)
+                    old = traced.values.get(instruction.name)
+                    if old is None or not isinstance(result, torch.Tensor) or (result.shape, result.dtype) != (old.shape, old.dtype):
+                        changed[instruction.name] = result
+            except EXPECTED:
+                return False
+        loss = changed.get(mutation.program.output)
+        return not isinstance(loss, torch.Tensor) or loss.numel() == 1
+
+    return where
+
+
+def _without_memory(traced: TracedCase, name: str) -> torch.Tensor:
+    value = traced.values[name]
+    if value.shape is None:
+        raise TypeError(f"'{name}' is not one tensor")
+    return torch.empty(value.shape, dtype=value.dtype, device="meta")
