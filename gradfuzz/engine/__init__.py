@@ -104,7 +104,7 @@ class Multiples:
     @classmethod
     def of(cls, reference: Tensor) -> Multiples:
         flat = reference.flatten()
-        return cls(reference, math.fsum(float(torch.dot(a, a)) for a in blocks(flat)), float(flat[:BLOCK].sum()))
+        return cls(reference, math.fsum(float((a * a).sum()) for a in blocks(flat)), float(flat[:BLOCK].sum()))
 
     def compare(self, factor: float, limits: Thresholds, base: float) -> Comparison | None:
         """What ``compare(factor * reference, reference)`` gives."""
@@ -128,9 +128,9 @@ def products(one: Tensor, other: Tensor) -> tuple[float, float, float]:
     squares, apart, inner = [], [], []
     for a, b in zip(blocks(one), blocks(other), strict=True):
         difference = a - b
-        squares.append(float(torch.dot(a, a)))
-        apart.append(float(torch.dot(difference, difference)))
-        inner.append(float(torch.dot(a, b)))
+        squares.append(float((a * a).sum()))  # not a dot product, whose last bits depend on where in memory its arguments lie
+        apart.append(float((difference * difference).sum()))
+        inner.append(float((a * b).sum()))
     square, square_apart = math.fsum(squares), math.fsum(apart)
     safe = LEAST < square < MOST and LEAST < square_apart < MOST
     return (

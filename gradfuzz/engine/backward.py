@@ -204,7 +204,7 @@ class Backward:
         if name not in self.forward.edited:
             return [NOTHING if part is None else Arrival(1.0, part) for part in found]
         if self.forward.edited[name].preserves:
-            return [recognise(part, cotangent) for part in found]
+            return [recognise(part, cotangent, self.reference.factors) for part in found]
         return [NOTHING if part is None else ZERO if is_zero(part) else Arrival(1.0, part) for part in found]
 
     def _as_received(self, use: Use, found: Cotangent | None) -> Arrival:

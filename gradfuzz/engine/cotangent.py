@@ -1,12 +1,13 @@
 """What reaches a value in a mutant's backward pass, said in terms of the reference pass as long as that is exact.
 
-A vector-Jacobian product is linear, and in floating point exactly so for factors of zero, minus one and powers of two. So "twice the
-reference" travels upstream without arithmetic; only where paths with different factors meet must something be computed.
+A vector-Jacobian product is linear, and in floating point exactly so for factors of zero, minus one and powers of two, as long as nothing
+leaves the range of normal numbers. So "twice the reference" travels upstream without arithmetic; only where paths with different factors
+meet must something be computed. In float16, whose normal numbers end at 6e-5, a factor of two is not taken for exact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ from gradfuzz.engine.pieces import Cotangent, add
 from gradfuzz.graph.program import tensors_of
 
 EXACT = (2.0, -1.0)
+EXACT_IN_HALF = (-1.0,)
+NARROW = frozenset({torch.float16, torch.float8_e4m3fn, torch.float8_e5m2})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,14 +52,19 @@ def is_zero(value: Cotangent) -> bool:
     return not any(bool(tensor.any()) for tensor in tensors_of(value))
 
 
-def recognise(found: Cotangent | None, incoming: Cotangent | None) -> Arrival:
-    """What an edit sent on, as a multiple of what it received if it is one bit for bit."""
+def exact_factors(dtypes: Iterable[torch.dtype | None]) -> tuple[float, ...]:
+    """The factors that travel exactly through a program with values of these types."""
+    return EXACT_IN_HALF if NARROW & set(dtypes) else EXACT
+
+
+def recognise(found: Cotangent | None, incoming: Cotangent | None, factors: tuple[float, ...] = EXACT) -> Arrival:
+    """What an edit sent on, as a multiple of what it received if it is one bit for bit. factors: which of them travel exactly."""
     if found is None:
         return NOTHING
     if is_zero(found):
         return ZERO
     if isinstance(found, Tensor) and isinstance(incoming, Tensor) and found.shape == incoming.shape and found.dtype == incoming.dtype:
-        for factor in (1.0, *EXACT):
+        for factor in (1.0, *factors):
             if torch.equal(found, factor * incoming):
                 return Arrival(factor, incoming)
     return Arrival(1.0, found)

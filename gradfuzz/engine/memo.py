@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gradfuzz.engine import Comparison, Multiples, compare
-from gradfuzz.engine.cotangent import Arrival
+from gradfuzz.engine.cotangent import EXACT, Arrival, exact_factors
 from gradfuzz.engine.pieces import Cotangent, add
 from gradfuzz.engine.retained import Pieces
 from gradfuzz.graph.program import tensors_of
@@ -51,7 +51,7 @@ class Link(NamedTuple):
 @dataclass
 class Reference:
     """uses: value -> its uses, the last first, which is autograd's order. links: instruction -> its uses. known: name of a state -> what
-    comes of it. bytes_left: how much memory the cotangents that name states may still take.
+    comes of it. bytes_left: how much memory the cotangents that name states may still take. factors: see ``exact_factors``.
     """
 
     traced: TracedCase
@@ -60,12 +60,14 @@ class Reference:
     links: dict[str, tuple[Link, ...]] = field(default_factory=dict)
     known: dict[Hashable, Upstream] = field(default_factory=dict)
     bytes_left: int = 2**28
+    factors: tuple[float, ...] = EXACT
     _names: dict[Hashable, list[tuple[Cotangent, int]]] = field(default_factory=lambda: defaultdict(list))
     _count: int = 0
     _compared: dict[tuple[str, float | None], Comparison | None] = field(default_factory=dict)
     _multiples: dict[str, Multiples] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.factors = exact_factors(value.dtype for value in self.traced.values.values())
         instructions, reads = self.traced.program.instructions, self.base.reads
         for instruction in reversed(instructions):
             for number, name in enumerate(reads[instruction.name]):

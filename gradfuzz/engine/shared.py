@@ -27,6 +27,7 @@ from gradfuzz.engine.retained import Pieces, default_bound
 from gradfuzz.graph.execution import EXPECTED, first_line
 from gradfuzz.graph.trace import TracedCase
 from gradfuzz.isolation import isolated, texts
+from gradfuzz.operators.case_draft import CaseMutation
 from gradfuzz.operators.draft import Mutation
 
 TINY = 2**16  # mean number of bytes of a value below which the work per call outweighs the arithmetic
@@ -59,6 +60,8 @@ class SharedEngine:
         self.obstacle = f"taken in pieces, the gradient of {differs} is not autograd's to the bit" if differs else ""
 
     def observe(self, mutation: Mutation) -> Observation:
+        if isinstance(mutation, CaseMutation):
+            return self.naive.observe(mutation)
         reason = self.obstacle
         if mutation.whole:
             reason = reason or "a region of it runs as one call"
@@ -115,7 +118,7 @@ class SharedEngine:
             cotangent = self.reference.between(value, users)
             try:
                 with torch.no_grad():
-                    arrival = recognise(piece.pull(cotangent)[0], cotangent) if cotangent is not None else NOTHING
+                    arrival = recognise(piece.pull(cotangent)[0], cotangent, self.reference.factors) if cotangent is not None else NOTHING
             except EXPECTED:
                 return None  # the backward pass proper will meet it again, and say so
             if arrival.factor and arrival.base is not cotangent:
