@@ -149,7 +149,7 @@ def test_the_report_verb_writes_the_same_file_again(folder: Path) -> None:
     expected = write(load(folder), folder).read_bytes()
     (folder / "report.md").unlink()
     done = subprocess.run([sys.executable, "-m", "gradfuzz", "report", str(folder)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, str(folder / "report.md"))
+    assert (done.returncode, done.stdout.split()) == (0, [str(folder / "report.html"), str(folder / "report.md")])
     assert (folder / "report.md").read_bytes() == expected
 
 
@@ -162,7 +162,7 @@ def mutants(*rows: tuple[str, str, str, bool, bool, int]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=columns)
     frame["mutant"] = [f"s::{operator}::n{place}" for place, operator in enumerate(frame.operator)]
     frame["signature"] = [f"{effect} {lost}" for effect, lost in zip(frame.effect, frame.numel_lost, strict=True)]
-    return frame.assign(family="block", gradient_error=0.5, module="m", source="")
+    return frame.assign(family="block", gradient_error=0.5, module="m", source="", status="ok", faithful=frame.cause == "changed")
 
 
 ROWS = mutants(

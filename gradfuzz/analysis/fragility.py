@@ -6,17 +6,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from gradfuzz.analysis.judgement import expected
 from gradfuzz.store import Tables
 
-ALWAYS_FAULTS = ("dead", "vanished", "nonfinite", "stuck")
 NOTICED_BY_ITSELF = ("invalid", "raises")
 EFFECTS = ("invalid", "raises", "nonfinite", "dead", "vanished", "altered", "stuck", "equivalent", "unstable")
 
 
 def is_fault(mutants: pd.DataFrame) -> pd.Series:
-    """What a detector is asked to notice: dead, vanished, nonfinite, stuck, and altered where the gradient is biased."""
-    biased = (mutants.effect == "altered") & (mutants.cause == "biased")
-    return mutants.effect.isin(ALWAYS_FAULTS) | biased
+    """What a detector is asked to notice; see ``judgement.expected``."""
+    return expected(mutants) == "fault"
 
 
 def effects_by_operator(mutants: pd.DataFrame) -> pd.DataFrame:
@@ -74,8 +73,8 @@ def most_damaging(mutants: pd.DataFrame, count: int = 10) -> pd.DataFrame:
 def verdicts_by_detector(tables: Tables) -> pd.DataFrame:
     """Per detector: faults flagged of all faults, correct cases flagged of all correct ones (controls and equivalents), and crashes."""
     mutants = tables.mutants.set_index("mutant")
-    fault = is_fault(mutants)
-    correct = mutants.effect == "equivalent"
+    wanted = expected(mutants)
+    fault, correct = wanted == "fault", wanted == "correct"
     rows = []
     for name, given in tables.verdicts.groupby("detector", sort=True):
         flagged = given.set_index("mutant").flagged.astype(bool)

@@ -14,8 +14,8 @@ first after (m + 1) / (f + 1) looks: the mean rank (m + 1) / 2 where f is 1.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -45,7 +45,8 @@ def localisation(
     hits = rows[(rows["expected"] == "fault") & (rows["answer"] == "flagged") & rows["mutant"].isin(list(affected))][["detector", "mutant"]]
     seen = hits.merge(verdicts[["detector", "mutant", "suspects", "rank"]], on=["detector", "mutant"])
     seen = seen.merge(mutants[["mutant", "subject", "params", "source"]], on="mutant")
-    listed = [tuple(json.loads(text)) for text in seen["suspects"]]
+    read = {text: tuple(json.loads(text)) for text in seen["suspects"].unique()}  # many verdicts name the same
+    listed = [read[text] for text in seen["suspects"]]
     live = {subject: frozenset(given) for subject, given in (names or {}).items()}
     found = [
         look(suspects, rank, affected[mutant], source, count, live.get(subject))
@@ -80,14 +81,13 @@ def look(
     rank: the place that was stored with the verdict, over all suspects, of which the table keeps the first few only. count: parameters of
     the subject. live: their names, if known.
     """
-    holders = Counter(module for name in affected for module in _modules(name))
     looked: set[str] = set()
     before = 0  # parameters looked at so far
     for place, suspect in enumerate(suspects, start=1):
         held = {name for name in live if name.startswith(f"{suspect}.")} if live is not None else set()
         if suspect in affected or (source and _same_line(suspect, source)):
             return place, _exam(before + 1, count)
-        if suspect in holders:
+        if suspect in _holders(affected):
             tied = held - looked
             return place, _exam(before + (len(tied) + 1) / (len(tied & affected) + 1), count) if held else np.nan
         fresh = (held or {suspect}) - looked
@@ -102,6 +102,12 @@ def look(
 def _exam(looks: float, count: int) -> float:
     """Suspects that are no live parameters are looked at in vain; that can cost more looks than there are parameters, and counts as all."""
     return min(1.0, looks / count) if count else np.nan
+
+
+@lru_cache(maxsize=1024)
+def _holders(affected: frozenset[str]) -> frozenset[str]:
+    """The modules that hold one of them. Asked only where a suspect is none of them itself, which is rare."""
+    return frozenset(module for name in affected for module in _modules(name))
 
 
 def _modules(parameter: str) -> list[str]:

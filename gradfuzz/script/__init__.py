@@ -11,12 +11,14 @@ from textwrap import indent
 
 import torch
 
+from gradfuzz.engine.runtime.road import RuntimeMutation
 from gradfuzz.errors import BadInput
 from gradfuzz.graph.trace import TracedCase
 from gradfuzz.operators import Operator
+from gradfuzz.operators.case_draft import CaseMutation
 from gradfuzz.operators.draft import Mutation
 from gradfuzz.records import Kind, Mutant, Site, State, Truth
-from gradfuzz.script import sections
+from gradfuzz.script import sections, training
 from gradfuzz.script.expressions import quoted
 from gradfuzz.script.step import BREAK, Step, place_of, table
 from gradfuzz.subjects import Subject
@@ -35,6 +37,8 @@ def write(traced: TracedCase, subject: Subject, operator: Operator, mutant: Muta
     if subject.provider.code is None:
         raise BadInput(f"no script for {subject.name}: its provider '{subject.provider.name}' does not say how to build it in plain code")
     mutation = operator.mutate(traced, site, mutant.variant)
+    if isinstance(mutation, CaseMutation):
+        return training.write(traced, subject, mutation, mutant, _docstring(operator, mutant, site, truth))
     building = subject.provider.code(subject.target, traced.seed, subject.input_shape)
     step = Step(traced, mutation)
     body = step.lines()
@@ -64,6 +68,10 @@ def write(traced: TracedCase, subject: Subject, operator: Operator, mutant: Muta
 
 def excerpt(traced: TracedCase, mutation: Mutation) -> tuple[list[str], list[str]]:
     """The lines of the step that a mutation changes, before and after."""
+    if isinstance(mutation, CaseMutation):
+        return training.excerpt(mutation)
+    if isinstance(mutation, RuntimeMutation):
+        return mutation.excerpt()
     step, old = Step(traced, mutation), traced.program.by_name
     edited = [instruction for _, instruction in mutation.edits]
     before = [step.line(old[instruction.name]) for instruction in edited if instruction.name in old]
