@@ -21,6 +21,7 @@ class State(StrEnum):
     NONFINITE = "nonfinite"
     VANISHED = "vanished"  # norm below `Thresholds.vanished` times the reference norm
     ALTERED = "altered"
+    STUCK = "stuck"  # the gradient is the reference's, and the update is lost
     SAME = "same"
 
 
@@ -94,12 +95,16 @@ class Thresholds:
     """Relative change of a float64 loss, or size of a float64 gradient against the reference, that rounding alone can bring about."""
     aside: float = 1e-4
     """How far parameters with a zero gradient are moved, relative to their norm, to see whether it is zero only where they were."""
+    moved: float = 0.1
+    """Part of the reference's update, along it, below which a parameter's update counts as lost."""
     batches: int = 3
     """Batches on which a gradient must be zero before it counts as dead, and to look for life at the baseline."""
 
 
 def _quote(text: str) -> str:
-    return quote(text, safe="/.,->_[]()+=@ ")
+    """Colons stay readable (``file.py:12:linear:1``) unless they could be taken for the mark between the parts."""
+    readable = quote(text, safe="/.,->_[]()+=@ :")
+    return readable.replace(":", "%3A") if readable.startswith(":") or "::" in readable else readable
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -145,6 +150,8 @@ class Kind(StrEnum):
     INPUT = "input"
     PAIR = "pair"
     SUBJECT = "subject"
+    LOOP = "loop"
+    GROUP = "group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +160,7 @@ class Site:
 
     ``value``: the node, parameter, module or input that is meant. ``user``: the one user of an edge (``relu->add``) or of a parameter
     (``fc.weight->linear``); the last node of a span (``conv2d..relu``); the second parameter of a pair (``a.weight+b.weight``).
+    For a training program ``value`` is the name of a loop, or the path of a group of parameters.
     ``module``: dotted module path, "loss" for the loss. ``source``: ``file.py:line`` of the user's code, or "".
     """
 

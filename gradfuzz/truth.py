@@ -19,9 +19,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gradfuzz.engine import Observation, compare
+from gradfuzz.engine.case_engine import CaseObservation
+from gradfuzz.engine.case_truth import measure_case
+from gradfuzz.engine.runtime.road import RuntimeObservation
 from gradfuzz.graph.execution import DoublePrecision, Pass, run_pass
 from gradfuzz.graph.finite_difference import agrees, along_and_change, length, matches, random_direction, slope, varies
 from gradfuzz.graph.trace import TracedCase, norm
+from gradfuzz.operators.case_draft import CaseMutation
 from gradfuzz.operators.draft import Mutation
 from gradfuzz.records import LOST, Cause, Effect, ParameterTruth, State, Truth
 
@@ -31,6 +35,10 @@ CAUSE_ORDER = (Cause.CUT, Cause.FLAT, Cause.UNDERFLOW, Cause.UNUSED, Cause.BIASE
 
 def measure(traced: TracedCase, mutation: Mutation, observation: Observation) -> Truth:
     """The truth about one mutant. Runs further passes only where the observation leaves the cause open."""
+    if isinstance(mutation, CaseMutation) and isinstance(observation, CaseObservation):
+        return measure_case(traced, mutation, observation)
+    if isinstance(observation, RuntimeObservation):
+        return observation.truth
     states = {name: observation.compared[name].state for name in traced.live if name in observation.compared}
     states = {name: state for name, state in states.items() if state is not State.SAME}
     if _preserving(mutation, observation):

@@ -44,6 +44,8 @@ class Evidence:
     @classmethod
     def of(cls, traced: TracedCase, mutation: Mutation, observation: Observation) -> Evidence:
         """The mutated case as a checker would find it after ``loss.backward()``, from what the engine computed."""
+        if told := getattr(observation, "evidence", None):  # of a training program, whose model is not the traced one
+            return cls(**told, raised=bool(observation.stage))
         frozen = {name for name in traced.parameters if not traced.leaves[f"parameter:{name}"].requires_grad}
         frozen |= {leaf.removeprefix("parameter:") for leaf in mutation.frozen}
         frozen -= {leaf.removeprefix("parameter:") for leaf in mutation.with_grad}

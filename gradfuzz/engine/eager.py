@@ -79,7 +79,7 @@ def observe_case(
                 if number == 0:
                     done.gradients = dict(watcher.gradients)
         except EXPECTED as error:
-            done.stage, done.error = _stage(error), first_line(error)
+            done.stage, done.error = stage_of(error), first_line(error)
             done.severed = SEVERED in str(error)
             if done.stage == "step" and not done.gradients:
                 watcher.end()
@@ -115,8 +115,8 @@ def _step(case: Case, optimizer: Optimizer | None, done: EagerPass, first: bool)
         optimizer.step()
 
 
-def _stage(error: BaseException) -> str:
-    """Told from the frames inside torch, since a training step of the author's own is one call for us."""
+def stage_of(error: BaseException) -> str:
+    """``forward``, ``backward`` or ``step``: told from the frames inside torch, since an author's own training step is one call for us."""
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename.startswith(_TORCH):
             path = Path(frame.filename)
@@ -144,7 +144,7 @@ class _Watcher:
 
     def end(self) -> None:
         if not self._stepped:
-            self.gradients = {name: _gradient(locate(self._model, name)) for name in self._names}
+            self.gradients = {name: gradient_of(locate(self._model, name)) for name in self._names}
             self._note_moves()
 
     def before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -154,7 +154,7 @@ class _Watcher:
             tensor = locate(self._model, name)
             own = id(tensor) in held
             if own or name not in self._owned:  # with two optimizers, each knows its own best
-                self.gradients[name] = _gradient(tensor)
+                self.gradients[name] = gradient_of(tensor)
             if own:
                 self._owned.add(name)
         self._remember()
@@ -173,7 +173,7 @@ class _Watcher:
                 self.moved.add(name)
 
 
-def _gradient(tensor: Tensor | None) -> Tensor | None:
+def gradient_of(tensor: Tensor | None) -> Tensor | None:
     """A copy of what autograd has put there; reading it off a tensor that is no leaf would only warn."""
     if tensor is None or not (tensor.is_leaf or tensor.retains_grad) or tensor.grad is None:
         return None

@@ -14,8 +14,10 @@ from typing import Any
 import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
+from gradfuzz.engine.runtime.road import RuntimeCase
 from gradfuzz.graph.program import Instruction, Program, Watch, execute
 from gradfuzz.graph.trace import TracedCase
+from gradfuzz.operators.case_draft import CaseMutation
 from gradfuzz.operators.checkpoint import Region
 from gradfuzz.operators.draft import Mutation
 from gradfuzz.subjects.case import Batch, Case
@@ -34,6 +36,10 @@ def live_case(traced: TracedCase, mutation: Mutation) -> Case:
     ``num_batches_tracked`` of BatchNorm stands still. A ``train_step`` of the author's gets the live model; a loss that it computes by
     itself is the author's, not the mutated one.
     """
+    if isinstance(mutation, CaseMutation):
+        return mutation.case()
+    if isinstance(traced, RuntimeCase):
+        return traced.case_of(mutation)
     case = traced.case
     arranged = _Arranger(traced, mutation.with_grad)
     parts = _Parts.of(traced, mutation.program, arranged)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gradfuzz.engine import Observation, compare_all
+from gradfuzz.engine.case_engine import observe_case_mutation
 from gradfuzz.graph.execution import run_pass
 from gradfuzz.graph.trace import TracedCase
+from gradfuzz.operators.case_draft import CaseMutation
 from gradfuzz.operators.draft import Mutation
 
 
@@ -20,6 +22,8 @@ class NaiveEngine:
 
     def observe(self, mutation: Mutation) -> Observation:
         traced = self.traced
+        if isinstance(mutation, CaseMutation):
+            return observe_case_mutation(traced, mutation)
         done = run_pass(
             mutation.program,
             {**traced.leaves, **mutation.tensors},

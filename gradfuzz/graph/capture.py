@@ -69,7 +69,7 @@ def _export(objective: Objective, case: Case) -> fx.GraphModule:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise Refused(
             f"cannot trace {where}: {reason[:200]} - control flow that depends on data, .item() and .data cannot become one graph: "
-            f"use torch.where or masks there, or give a model without that branch"
+            f"use torch.where or masks there, or break its running step instead of its graph: --level runtime"
         ) from error
     assert isinstance(module, fx.GraphModule)
     return module

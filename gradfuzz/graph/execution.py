@@ -27,7 +27,7 @@ from gradfuzz.isolation import isolated, texts
 Leaves = Mapping[str, Tensor]
 
 
-EXPECTED = (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError, AttributeError)  # what broken code may raise
+EXPECTED = (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError, AttributeError, AssertionError)  # what broken code may raise
 
 
 def first_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ here, on the unmutated case, and a case that fails is refused with the reason.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -46,7 +47,7 @@ class TracedCase:
     """A subject that passed the gate.
 
     live: names of the parameters that the truth is about. left_out: the other trainable ones, with the reason. reference: the pass of the
-    unmutated program. values, random_states, noise: recorded per instruction.
+    unmutated program. values, random_states, noise: recorded per instruction. rebuild: makes the case anew, None if nobody knows how.
     """
 
     name: str
@@ -62,6 +63,7 @@ class TracedCase:
     reference: Pass = field(default_factory=Pass)
     live: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
+    rebuild: Callable[[], Case] | None = None
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
@@ -108,7 +110,9 @@ def norm(tensor: Tensor) -> float:
 def trace(subject: Subject, seed: int = 0, thresholds: Thresholds | None = None, device: str = "cpu") -> TracedCase:
     """Build, capture, record and gate a subject. Raises ``Refused`` or ``BadInput`` with one line."""
     case = to_device(subject.build(seed), device)
-    return trace_case(subject.name, case, seed, thresholds)
+    traced = trace_case(subject.name, case, seed, thresholds)
+    traced.rebuild = lambda: to_device(subject.build(seed), device)
+    return traced
 
 
 def trace_case(name: str, case: Case, seed: int = 0, thresholds: Thresholds | None = None) -> TracedCase:
@@ -124,7 +128,12 @@ def trace_case(name: str, case: Case, seed: int = 0, thresholds: Thresholds | No
     traced.reference = run_pass(traced.program, traced.leaves, traced.random_states, seed=seed)
     if traced.reference.stage:
         raise Refused(f"the traced program raises in {traced.reference.stage}: {traced.reference.error}")
-    _same(eager, traced.reference, limits, "torch.export traced another function than the model computes (custom autograd function, hook?)")
+    _same(
+        eager,
+        traced.reference,
+        limits,
+        "torch.export traced another function than the model computes (custom autograd function, hook?); --level runtime needs no trace",
+    )
     traced.left_out = _left_out(traced)
     traced.live = tuple(name for name in case.trainable if name not in traced.left_out)
     if not traced.live:

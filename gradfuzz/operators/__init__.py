@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradfuzz.errors import BadInput
+from gradfuzz.operators.realism import REALISM
 from gradfuzz.records import Effect, Kind, Level, Mutant, Site
 from gradfuzz.registry import Registry, near_miss
 
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
     from gradfuzz.graph.trace import TracedCase
     from gradfuzz.operators.draft import Draft, Mutation
 
-FAMILIES = ("block", "flag", "flat", "numeric", "init", "path")
+FAMILIES: tuple[str, ...] = ("block", "flag", "flat", "numeric", "init", "path")
+FAMILIES += ("mistaken", "arguments", "straight_through", "loss", "batch")
+CASE_FAMILIES = ("registration", "optimizer", "step", "distributed", "precision", "state", "data")
+"""Those of the training program around the graph: see ``case_operator``."""
+FAMILIES += CASE_FAMILIES
 Where = Callable[["TracedCase", Site], bool]
 
 
@@ -31,7 +36,8 @@ Where = Callable[["TracedCase", Site], bool]
 class Operator:
     """on: the kinds of site. where: which of them it can change. may: the effects it can have. example: a mutant of it that the tests run.
 
-    variants: names of the forms it has; a mutant says which by number. find: enumerates sites that no kind has (pairs).
+    variants: names of the forms it has; a mutant says which by number. find: enumerates sites that no kind has (pairs). realism: ids of the
+    real faults in ``corpora/bugs`` that one of its mutants of the fixed side reproduces: loss and every gradient as on the buggy side.
     """
 
     name: str
@@ -45,11 +51,21 @@ class Operator:
     where: Where | None = None
     variants: tuple[str, ...] = ("",)
     find: Callable[[TracedCase], list[Site]] | None = None
+    realism: tuple[str, ...] = ()
 
     @property
     def keeps_values(self) -> bool:
         """Whether it only touches the way of gradients, so that one pass of the subject serves all of its mutants."""
         return self.family in ("block", "flag")
+
+    @property
+    def trains(self) -> bool:
+        """Whether it breaks the training program around the graph, so that each of its mutants trains a whole case."""
+        return False
+
+    def most_sites(self, wish: int | None) -> int | None:
+        """How many of its sites a campaign takes that wishes for so many of each operator; None for all."""
+        return None if self.keeps_values else wish
 
     def sites(self, traced: TracedCase) -> list[Site]:
         """The sites of a case where this operator can apply, in order of execution."""
@@ -91,10 +107,12 @@ def operator(
     where: Where | None = None,
     variants: tuple[str, ...] = ("",),
     find: Callable[[TracedCase], list[Site]] | None = None,
+    realism: Iterable[str] = (),
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register ``function(draft, site)`` (``function(draft, site, variant)`` if there are variants) under a name.
 
-    may: the possible effects, separated by blanks. The first line of the docstring is the summary that users see.
+    may: the possible effects, separated by blanks. realism: as in ``Operator``; what ``REALISM`` has of the name unless given. The first
+    line of the docstring is the summary that users see.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -102,9 +120,8 @@ def operator(
         if not summary:
             raise BadInput(f"the operator '{name}' has no docstring: its first line is what users see")
         effects = frozenset(Effect(effect) for effect in may.split())
-        item = Operator(
-            name, family, level, summary[0].rstrip("."), tuple(on), effects, Mutant.parse(example), function, where, variants, find
-        )
+        told, real = summary[0].rstrip("."), tuple(realism) or tuple(REALISM.get(name, "").split())
+        item = Operator(name, family, level, told, tuple(on), effects, Mutant.parse(example), function, where, variants, find, real)
         operators.add(name, item)
         return function
 

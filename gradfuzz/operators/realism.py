@@ -12,7 +12,7 @@ REALISM = {
     "broadcast-in-loss": "talent-92-targets-broadcast-to-a-square",
     "bypass-node": """
         arcface-sine-sqrt e3nn-norm-activation-nan evonorm-4-variance-of-one-pixel gliner2-155-clamp-bound-rounds-to-one
-        misicnet-layer2-unused openrig3r-fp16-no-scaler pylate-239-epsilon-vanishes-in-half pytorch-63541-sum-of-a-layer-norm
+        misicnet-layer2-unused pylate-239-epsilon-vanishes-in-half pytorch-63541-sum-of-a-layer-norm
         pytorch61810-acos-edge transformers-17306-half-mask-row-overflows
     """,
     "cast-round-trip": "deepxde-as-tensor-list evonorm-4-variance-of-one-pixel pylate-239-epsilon-vanishes-in-half pytorch91431-long-cast",
