@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gradfuzz.errors import BadInput
-from gradfuzz.records import Thresholds
-from gradfuzz.registry import near_miss
+from gradfuzz.cli import campaigns
+from gradfuzz.cli.arguments import (
+    AsJson,
+    Engine,
+    Input,
+    Mutant,
+    Operators,
+    Seed,
+    names,
+    required,
+    shape,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,21 +47,6 @@ class What(StrEnum):
     BUGS = "bugs"
 
 
-Model = Annotated[
-    str,
-    typer.Option("--model", "-m", help="resnet18, torchvision:resnet18, corpus:mlp, path/to/file.py:function or package.module:function"),
-]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of initialisation, data and every random draw.")]
-Operators = Annotated[str | None, typer.Option("--operators", help="Operators or families, separated by commas; all unless given.")]
-Engine = Annotated[str, typer.Option(help="How mutants are executed: shared, or naive, the slow reference.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Input = Annotated[
-    str | None, typer.Option("--input", help="Shape of a random input, 2x3x64x64; for a function that returns a bare module.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on stdout.")]
-Mutant = Annotated[str, typer.Argument(metavar="MUTANT", help="subject::operator::site, as `gradfuzz list mutants` prints it")]
-
-
 def print_version(wanted: bool) -> None:
     if wanted:
         from gradfuzz import __version__
@@ -65,95 +57,20 @@ def print_version(wanted: bool) -> None:
 
 @app.callback()
 def common(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=print_version)] = False,
 ) -> None:
     options.debug = debug
+    if context.invoked_subcommand == "run":
+        from gradfuzz.cli.running import defaults
+
+        known = {parameter.name: parameter.multiple for parameter in context.command.commands["run"].params}  # type: ignore[attr-defined]
+        context.default_map = {"run": defaults(Path.cwd(), known)}
 
 
-@app.command()
-def run(
-    model: Model,
-    operators: Operators = None,
-    detectors: Annotated[
-        str | None,
-        typer.Option(
-            "--detectors",
-            help="Detectors, or path/to/file.py:function, separated by commas; those that share the engine's pass unless given.",
-        ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Campaign folder; results/<model>-<time> unless given.")] = None,
-    seed: Seed = 0,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many mutants, sampled so that every operator keeps its share.")
-    ] = None,
-    sites: Annotated[
-        int,
-        typer.Option(
-            min=0, help="At most so many sites of each operator that changes values, sampled; 0 for all. The others are complete."
-        ),
-    ] = 8,
-    engine: Engine = "shared",
-    verify: Annotated[
-        float,
-        typer.Option(
-            "--verify-engine", min=0.0, max=1.0, help="Share of mutants that the naive engine runs too; a difference is an error."
-        ),
-    ] = 0.0,
-    activation_memory: Annotated[
-        float | None,
-        typer.Option(
-            help="GiB of activations that the shared engine retains; beyond, it computes them again. A quarter of the memory unless given."
-        ),
-    ] = None,
-    device: Device = "cpu",
-    input_shape: Input = None,
-    threshold: Annotated[list[str] | None, typer.Option("--threshold", help="name=value; see gradfuzz.Thresholds. Repeatable.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Finish an interrupted campaign in --out.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Break a model in every way, measure each break, and ask the detectors.
-
-    Examples:
-
-      gradfuzz run --model resnet18
-
-      gradfuzz run --model my_train.py:make_case --operators block,flag --limit 500 --out results/mine
-    """
-    from gradfuzz import campaign
-    from gradfuzz.api import default_folder
-    from gradfuzz.cli import terminal
-    from gradfuzz.report import markdown
-
-    settings = campaign.Settings(
-        model=model,
-        operators=names(operators),
-        detectors=names(detectors),
-        seed=seed,
-        limit=limit,
-        sites=sites or None,
-        engine=engine,
-        device=check_device(device),
-        input_shape=shape(input_shape),
-        thresholds=thresholds(threshold or []),
-        verify=verify,
-        activation_memory=activation_memory,
-    )
-    folder = out or default_folder(model)
-    progress = terminal.make_progress()
-    command = " ".join(map(shlex.quote, ["gradfuzz", *sys.argv[1:]]))
-    try:
-        with progress:
-            tables = campaign.run(settings, folder, resume=resume, progress=progress, command=command)
-    except KeyboardInterrupt:
-        again = command if out else f"{command} --out {shlex.quote(str(folder))}"
-        print(f"interrupted; what was finished is in {folder}. To go on: {again}{'' if resume else ' --resume'}", file=sys.stderr)
-        raise typer.Exit(130) from None
-    report = markdown.write(tables, folder)
-    if as_json:
-        print(json.dumps(terminal.summary(tables, folder), indent=2))
-    else:
-        terminal.show_campaign(tables, folder, report)
+app.command()(campaigns.run)
+app.command()(campaigns.merge)
 
 
 @app.command(name="list")
@@ -235,66 +152,106 @@ def replay(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Campaign folder.")]) -> None:
-    """Write the report of a campaign again, from its stored rows.
+def bench(
+    detectors: Annotated[
+        str | None,
+        typer.Option(help="Detectors, separated by commas, your own as path/to/file.py:function; all that are registered unless given."),
+    ] = None,
+    detector: Annotated[list[str] | None, typer.Option("--detector", help="One detector, as in --detectors. Repeatable.")] = None,
+    misses: Annotated[bool, typer.Option("--misses", help="List the faults that the one detector missed, smallest subject first.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="The quick subset: some minutes.")] = False,
+    on: Annotated[str, typer.Option("--on", help="mutants, bugs (real faults and negatives), or all.")] = "all",
+    out: Annotated[Path | None, typer.Option("--out", help="Folder; results/bench-<time> unless given.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows, spread over the subjects.")] = None,
+    time_limit: Annotated[str, typer.Option(help="How long a detector may take for one row, 90s.")] = "60s",
+    resume: Annotated[bool, typer.Option("--resume", help="Finish what was interrupted in --out.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask detectors about a frozen set of mutants, correct programs and real faults: the leaderboard.
 
-    Example: gradfuzz report results/x
+    Examples:
+
+      gradfuzz bench --quick
+
+      gradfuzz bench --quick --detectors grad-none,mine.py:my_detector --out results/mine
+
+      gradfuzz bench --quick --detector grad-none --misses
     """
-    from gradfuzz.report import markdown
-    from gradfuzz.store import load
+    from gradfuzz.benchmark.settings import Settings
+    from gradfuzz.cli import bench as benching
+    from gradfuzz.cli import running
 
-    print(markdown.write(load(folder), folder))
-
-
-def names(text: str | None) -> tuple[str, ...] | None:
-    """``a,b`` -> ``("a", "b")``."""
-    if text is None:
-        return None
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not found:
-        raise BadInput(f"'{text}' names nothing: give names separated by commas")
-    return found
+    asked = (*(names(detectors) or ()), *(detector or ()))
+    settings = Settings(asked or None, on, quick, limit, running.seconds(time_limit, "--time-limit") or 0.0)
+    code = benching.bench(settings, out, misses=misses, resume=resume, as_json=as_json)
+    if code:
+        raise typer.Exit(code)
 
 
-def required(model: str | None) -> str:
-    if model is None:
-        raise BadInput("whose mutants? Add --model, for example --model resnet18")
-    return model
+@app.command()
+def fuzz(
+    limit: Annotated[str, typer.Option("--time", help="How long to search: 60s, 5m, 1h.")] = "60s",
+    target: Annotated[
+        str, typer.Option(help="What to compare: engines, structure, truth, front-ends, detector:NAME, detectors or detectors:NAME,NAME.")
+    ] = "engines",
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for finds; corpora/fuzz unless given.")] = None,
+    cases: Annotated[int | None, typer.Option(min=1, help="At most so many random architectures.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search random architectures for disagreements, and shrink what is found to a script that needs only torch.
+
+    Exit code 1 if engines, structure, truth or front-ends disagree in a way that is not known: a fault of gradfuzz. What a detector misses
+    or flags for nothing is the result, and exits with 0.
+
+    Examples:
+
+      gradfuzz fuzz --time 60s --target engines
+
+      gradfuzz fuzz --time 60s --target detector:grad-none --out finds
+    """
+    from gradfuzz.cli import fuzz as fuzzing
+
+    if code := fuzzing.fuzz(limit, target, seed, out, cases, as_json):
+        raise typer.Exit(code)
 
 
-def shape(text: str | None) -> tuple[int, ...] | None:
-    """``2x3x64x64`` -> ``(2, 3, 64, 64)``."""
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-        raise BadInput(f"'{text}' is no shape: write sizes with x between them, like 2x3x64x64")
-    return tuple(map(int, parts))
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Campaign folders, or folders of them.")],
+    formats: Annotated[
+        str, typer.Option("--format", help="html, md, latex, csv, json, stryker (mutation-testing-elements); several with commas.")
+    ] = "html,md",
+    out: Annotated[Path | None, typer.Option("--out", help="Where the files go; DIR unless given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the report of a campaign, or one over many, from stored rows alone.
+
+    Examples:
+
+      gradfuzz report results/x
+
+      gradfuzz report results/x --format latex,csv
+
+      gradfuzz report results/study --out results/study
+    """
+    from gradfuzz.cli import report as reporting
+
+    reporting.report(folders, names(formats) or (), out, as_json=as_json)
 
 
-def thresholds(pairs: list[str]) -> Thresholds:
-    """``["same=1e-7"]`` -> the thresholds with that one changed."""
-    known = {field.name: field.type for field in fields(Thresholds)}
-    values: dict[str, float] = {}
-    for pair in pairs:
-        name, _, number = pair.partition("=")
-        if name not in known:
-            raise BadInput(f"there is no threshold '{name}'.{near_miss(name, known)} They are {', '.join(known)}")
-        try:
-            values[name] = int(number) if known[name] == "int" else float(number)
-        except ValueError:
-            raise BadInput(f"'{number}' is no number for the threshold '{name}'") from None
-        if not 0 < values[name] < float("inf"):
-            raise BadInput(f"the threshold '{name}' must be positive, got {number}")
-    return replace(Thresholds(), **values)  # type: ignore[arg-type]
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="DIR_A", help="The campaign from before.")],
+    after: Annotated[Path, typer.Argument(metavar="DIR_B", help="The campaign from after.")],
+    fail_on_new: Annotated[bool, typer.Option("--fail-on-new", help="Exit code 1 if there are new silent faults.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what changed between two campaigns: new silent faults, other effects, flipped verdicts, speed.
 
+    Example: gradfuzz compare results/main results/branch --fail-on-new
+    """
+    from gradfuzz.cli import report as reporting
 
-def check_device(name: str) -> str:
-    if name not in ("cpu", "cuda"):
-        raise BadInput(f"there is no device '{name}': use cpu or cuda")
-    if name == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise BadInput("torch sees no CUDA device here: leave out --device cuda")
-    return name
+    if reporting.compare(before, after, as_json=as_json) and fail_on_new:
+        raise typer.Exit(1)

@@ -1,88 +1,22 @@
-"""What a run prints: progress with an honest estimate, then the summary. On a terminal with Rich, elsewhere as plain lines."""
+"""What a run prints at its end, and tables. On a terminal with Rich, elsewhere as plain lines. ``progress`` is what it prints before."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from gradfuzz.analysis.fragility import effects_by_operator, fragility, most_damaging, verdicts_by_detector
+from gradfuzz.cli.progress import duration
 from gradfuzz.report.markdown import fragility_lines
 from gradfuzz.store import Tables
 
-EVERY = 10.0  # seconds between the lines of a plain log
-
-
-def duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-class PlainProgress:
-    """A line now and then. Mutants run in a shuffled order, so the mean so far is a fair estimate of what is left."""
-
-    def __init__(self) -> None:
-        self._total = self._finished = self._here = 0
-        self._started = self._said = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
-
-    def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-    def start(self, total: int, finished: int) -> None:
-        self._total, self._finished, self._here = total, finished, 0
-        self._started = self._said = time.monotonic()
-        self.say(f"{total} rows to measure" + (f", {finished} of them done before" if finished else ""))
-
-    def estimate(self) -> float:
-        """Seconds left."""
-        return (time.monotonic() - self._started) / max(self._here, 1) * (self._total - self._finished)
-
-    def advance(self, mutant: str, effect: str, seconds: float) -> None:
-        self._finished, self._here = self._finished + 1, self._here + 1
-        if time.monotonic() - self._said >= EVERY or self._finished == self._total:
-            self._said = time.monotonic()
-            self.say(f"{self._finished} of {self._total}, about {duration(self.estimate())} left")
-
-
-class BarProgress(PlainProgress):
-    """The same as a bar."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
-        self._bar = Progress(*columns, console=Console(stderr=True))
-        self._task = self._bar.add_task("", total=None, left="", visible=False)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bar.stop()
-
-    def say(self, text: str) -> None:
-        self._bar.console.print(escape(text), highlight=False)
-
-    def advance(self, mutant: str, effect: str, seconds: float) -> None:
-        self._finished, self._here = self._finished + 1, self._here + 1
-        left = f"about {duration(self.estimate())} left"
-        self._bar.update(self._task, total=self._total, completed=self._finished, left=left, visible=True)
-
-
-def make_progress() -> PlainProgress:
-    return BarProgress() if sys.stderr.isatty() else PlainProgress()
+__all__ = ["duration", "printable", "show_campaign", "show_failed", "show_rows", "show_several", "show_table", "summary"]
 
 
 def show_table(header: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
@@ -142,3 +76,23 @@ def summary(tables: Tables, folder: Path) -> dict[str, Any]:
         "most_damaging": most_damaging(tables.mutants).mutant.tolist(),
         "detectors": verdicts_by_detector(tables).to_dict("records"),
     }
+
+
+def failed_rows(tables: Tables) -> list[tuple[str, str, str]]:
+    """Mutants that have no truth: text, status, and what ended them."""
+    failed = tables.mutants[tables.mutants.status != "ok"]
+    return list(zip(failed.mutant, failed.status, failed.error, strict=True))
+
+
+def show_failed(tables: Tables) -> None:
+    failed = failed_rows(tables)
+    if failed:
+        print()
+        show_table(("mutant", "status", "what ended it"), failed, f"{len(failed)} mutants without a truth, which count nowhere")
+
+
+def show_several(rows: Sequence[Mapping[str, Any]], root: Path) -> None:
+    """The end of a run over several models."""
+    print()
+    show_rows([{key: "" if value is None else value for key, value in row.items()} for row in rows])
+    print(f"\n{root}: a campaign folder for each model (gradfuzz.load), with its report")

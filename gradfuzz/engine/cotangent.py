@@ -62,12 +62,17 @@ def recognise(found: Cotangent | None, incoming: Cotangent | None, factors: tupl
     if found is None:
         return NOTHING
     if is_zero(found):
-        return ZERO
-    if isinstance(found, Tensor) and isinstance(incoming, Tensor) and found.shape == incoming.shape and found.dtype == incoming.dtype:
+        return Arrival(0.0, found)
+    if isinstance(found, Tensor) and isinstance(incoming, Tensor) and _alike(found, incoming):
         for factor in (1.0, *factors):
             if torch.equal(found, factor * incoming):
                 return Arrival(factor, incoming)
     return Arrival(1.0, found)
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Of one layout: what is laid out in another way is summed in another order upstream."""
+    return one.shape == other.shape and one.dtype == other.dtype and one.stride() == other.stride()
 
 
 def total(arrivals: Sequence[Arrival]) -> Arrival:
@@ -78,8 +83,11 @@ def total(arrivals: Sequence[Arrival]) -> Arrival:
     if len(present) == 1:
         return present[0]
     if all(arrival.factor == 0.0 for arrival in present):
-        return ZERO
+        return next((arrival for arrival in present if arrival.base is not None), ZERO)
     summed: Any = None
     for arrival in present:
-        summed = add(summed, arrival.cotangent)
+        part = arrival.cotangent
+        if part is None and isinstance(arrival.base, Tensor):
+            part = torch.zeros_like(arrival.base)  # adds nothing, and has a say in the layout of the sum
+        summed = add(summed, part)
     return Arrival(1.0, summed)

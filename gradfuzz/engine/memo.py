@@ -143,7 +143,7 @@ def _fingerprint(cotangent: Cotangent) -> Hashable:
 
 def _same(one: Cotangent, other: Cotangent) -> bool:
     if isinstance(one, Tensor):
-        return isinstance(other, Tensor) and one.shape == other.shape and torch.equal(one, other)
+        return isinstance(other, Tensor) and one.shape == other.shape and one.stride() == other.stride() and torch.equal(one, other)
     if not isinstance(one, tuple) or not isinstance(other, tuple):
         return one is other
     return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))

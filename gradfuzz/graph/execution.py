@@ -157,7 +157,7 @@ class DoublePrecision:
         environment.update({f"parameter:{name}": tensor for name, tensor in moved.items()})
         with isolated(self.seed), torch.no_grad():
             execute(self.program.instructions, environment, self.random_states, hold)
-        return float(environment[self.program.output])
+        return float(environment[self.program.output].detach())
 
     def mutated(self, program: Program, leaves: Leaves) -> DoublePrecision:
         """Another program, which shares most instructions with this one, and other values of some leaves."""

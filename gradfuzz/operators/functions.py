@@ -69,7 +69,7 @@ def set_requires_grad(value: Tensor, flag: bool) -> Tensor:
 
 
 def identity(value: Tensor) -> Tensor:
-    return value.contiguous()  # as the fresh result of a call would be, so that a later view() works
+    return value.clone(memory_format=torch.contiguous_format)  # as the fresh result of a call would be, with a node of its own
 
 
 def broadcast(value: Tensor, shape: list[int]) -> Tensor:

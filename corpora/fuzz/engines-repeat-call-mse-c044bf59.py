@@ -1,0 +1,22 @@
+"""engines: repeat-call at h0 (mse): gradient.
+norm of h0.bias 1.0450864858293591 against 0.00788339701419831
+Mended: a parameter that a mutant uses more often got the gradient of one use.
+"""
+import torch
+from torch import nn
+
+aten = torch.ops.aten
+torch.manual_seed(0)
+model = nn.ModuleDict({"h0": nn.Linear(1, 1)})
+inputs, target = (torch.randn(3, 2, 1),), torch.randn(3, 1)
+
+def training_step(broken, p, b):
+    mean = aten.mean.dim(inputs[0], [1])
+    h0 = aten.linear(mean, p["h0.weight"], p["h0.bias"])
+    h0__linear_default = aten.linear(h0, p["h0.weight"], p["h0.bias"]) if broken else h0  # <-- the break
+    return aten.mse_loss(*aten.broadcast_tensors([h0__linear_default, target]))
+
+for broken in (False, True):
+    p = {n: t.detach().clone().requires_grad_(t.requires_grad) for n, t in model.named_parameters()}
+    training_step(broken, p, {n: t.clone() for n, t in model.named_buffers()}).backward()
+    print({name: None if t.grad is None else [round(v, 6) for v in t.grad.flatten().tolist()] for name, t in p.items()})

@@ -1,0 +1,30 @@
+"""detector:ddp-unused-parameters: insert-detach at sigmoid (gate): altered: biased.
+altered (biased): e0.weight has 1.08 of its norm, cosine 0.882
+"""
+import torch
+from torch import nn
+
+def each(function, value):
+    return type(value)((each(function, item) for item in value)) if isinstance(value, (tuple, list)) else function(value)
+
+def detach(value):
+    return each(torch.Tensor.detach, value)
+
+aten = torch.ops.aten
+torch.manual_seed(0)
+model = nn.ModuleDict({"e0": nn.Embedding(5, 1), "h0": nn.Linear(1, 1)})
+inputs, target = (torch.randint(0, 5, (3, 2)),), torch.randn(3, 1)
+
+def training_step(broken, p, b):
+    e0 = aten.embedding(p["e0.weight"], inputs[0])
+    sigmoid = aten.sigmoid(e0)
+    sigmoid__detach = detach(sigmoid) if broken else sigmoid  # <-- the break
+    mul = aten.mul.Tensor(e0, sigmoid__detach)
+    mean = aten.mean.dim(mul, [1])
+    h0 = aten.linear(mean, p["h0.weight"], p["h0.bias"])
+    return aten.mse_loss(*aten.broadcast_tensors([h0, target]))
+
+for broken in (False, True):
+    p = {n: t.detach().clone().requires_grad_(t.requires_grad) for n, t in model.named_parameters()}
+    training_step(broken, p, {n: t.clone() for n, t in model.named_buffers()}).backward()
+    print({name: None if t.grad is None else [round(v, 6) for v in t.grad.flatten().tolist()] for name, t in p.items()})

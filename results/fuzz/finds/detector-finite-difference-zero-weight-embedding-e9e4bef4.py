@@ -1,0 +1,23 @@
+"""detector:finite-difference: zero-weight at e0.weight (embedding): dead: zero.
+dead (flat): h0.weight is zero
+"""
+import torch
+from torch import nn
+
+aten = torch.ops.aten
+torch.manual_seed(0)
+model = nn.ModuleDict({"e0": nn.Embedding(5, 1), "h0": nn.Linear(1, 1)})
+inputs, target = (torch.randint(0, 5, (3, 2)),), torch.randn(3, 1)
+
+def training_step(broken, p, b):
+    e0 = aten.embedding(p["e0.weight"], inputs[0])
+    mean = aten.mean.dim(e0, [1])
+    h0 = aten.linear(mean, p["h0.weight"], p["h0.bias"])
+    return aten.mse_loss(*aten.broadcast_tensors([h0, target]))
+
+for broken in (False, True):
+    p = {n: t.detach().clone().requires_grad_(t.requires_grad) for n, t in model.named_parameters()}
+    if broken:
+        p["e0.weight"] = torch.full_like(p["e0.weight"], 0.0).requires_grad_(p["e0.weight"].requires_grad)  # <-- the break
+    training_step(broken, p, {n: t.clone() for n, t in model.named_buffers()}).backward()
+    print({name: None if t.grad is None else [round(v, 6) for v in t.grad.flatten().tolist()] for name, t in p.items()})

@@ -1,0 +1,35 @@
+"""detector:torchmortem-gradients: a correct case (model): false alarm.
+Update ratio too high in h0
+h0.weight
+h0.bias
+"""
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.h0 = nn.Linear(1, 1)
+
+    def forward(self, x0):
+        v0 = torch.relu(x0)
+        v1 = v0.mean(1)
+        v2 = self.h0(v1)
+        return v2
+
+
+def loss_fn(output, target):
+    return F.mse_loss(output, target)
+
+
+torch.manual_seed(0)
+model = Model()
+inputs = (torch.randn(3, 2, 1),)
+target = torch.randn(3, 1)
+trainable = ('h0.weight', 'h0.bias')
+intended = {}
+
+loss_fn(model(*inputs), target).backward()
+print({name: None if t.grad is None else float(t.grad.norm()) for name, t in model.named_parameters()})
