@@ -16,6 +16,7 @@ _HOMES = {
     "Settings": "gradfuzz.campaign",
     "Thresholds": "gradfuzz.records",
     "Verdict": "gradfuzz.records",
+    "bench": "gradfuzz.benchmark",
     "detector": "gradfuzz.detectors",
     "load": "gradfuzz.store",
     "observe": "gradfuzz.api",
@@ -28,6 +29,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from gradfuzz.api import observe, plan, replay, run, subject
+    from gradfuzz.benchmark import bench
     from gradfuzz.campaign import Settings
     from gradfuzz.detectors import detector
     from gradfuzz.operators import operator
@@ -41,6 +43,7 @@ __all__ = [
     "Settings",
     "Thresholds",
     "Verdict",
+    "bench",
     "detector",
     "load",
     "observe",

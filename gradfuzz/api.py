@@ -22,18 +22,23 @@ if TYPE_CHECKING:
 
 
 def run(model: str, out: str | Path | None = None, *, resume: bool = False, **settings: Any) -> store.Tables:
-    """Break a model in every way and measure it; ``gradfuzz run``. settings: the fields of ``gradfuzz.Settings``.
+    """Break a model in every way and measure it; ``gradfuzz run``. settings: the fields of ``gradfuzz.Settings`` and of
+    ``gradfuzz.campaign.Execution``. With ``jobs=2`` or more the call must stand under ``if __name__ == "__main__":``, as for every use of
+    spawned processes.
 
     Returns the tables (``mutants``, ``parameters``, ``verdicts`` as DataFrames, ``manifest``). Raises ``gradfuzz.errors.GradfuzzError``.
     """
-    for name in ("operators", "detectors"):
+    for name in ("operators", "detectors", "plugins"):
         if (given := settings.get(name)) is not None:
             settings[name] = (given,) if isinstance(given, str) else tuple(given)
-    unknown = sorted(set(settings) - {field.name for field in fields(campaign.Settings)})
+    how = {field.name: settings.pop(field.name) for field in fields(campaign.Execution) if field.name in settings}
+    known = [field.name for field in (*fields(campaign.Settings), *fields(campaign.Execution))]
+    unknown = sorted(set(settings) - set(known))
     if unknown:
-        raise BadInput(f"there is no setting '{unknown[0]}'.{near_miss(unknown[0], [f.name for f in fields(campaign.Settings)])}")
-    chosen = campaign.Settings(model, **settings)
-    return campaign.run(chosen, Path(out) if out else default_folder(model), resume=resume, command=f"gradfuzz.run({model!r}, …)")
+        raise BadInput(f"there is no setting '{unknown[0]}'.{near_miss(unknown[0], known)}")
+    chosen, execution = campaign.Settings(model, **settings), campaign.Execution(**how)
+    folder, command = Path(out) if out else default_folder(model), f"gradfuzz.run({model!r}, …)"
+    return campaign.run(chosen, folder, resume=resume, command=command, execution=execution)
 
 
 def default_folder(model: str) -> Path:
@@ -49,7 +54,8 @@ def trace(model: str, *, seed: int = 0, thresholds: Thresholds | None = None, de
     """Trace and gate a subject. Raises ``Refused`` with the reason if nothing measured on it would count."""
     from gradfuzz.graph.trace import trace as trace_subject
 
-    return trace_subject(resolve(model, input_shape), seed, thresholds, device)
+    with campaign.one_thread():  # as in a campaign, or the last bits would differ
+        return trace_subject(resolve(model, input_shape), seed, thresholds, device)
 
 
 def plan(model: str, operators: Iterable[str] | None = None, limit: int | None = None, *, seed: int = 0) -> list[Mutant]:
@@ -92,7 +98,8 @@ def observe(
 
 def measure_one(mutant: Mutant, traced: TracedCase, engine: Engine) -> Truth:
     """The truth of one mutant of a case that is already traced."""
-    return campaign.measure_task(task_of(mutant, traced), traced, engine)[2]
+    with campaign.one_thread():
+        return campaign.measure_task(task_of(mutant, traced), traced, engine)[2]
 
 
 def task_of(mutant: Mutant, traced: TracedCase) -> Task:

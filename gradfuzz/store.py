@@ -1,7 +1,7 @@
 """A campaign folder: ``manifest.json``, ``campaign.sqlite`` while it runs, Parquet tables when it is done. No torch here.
 
-Every finished mutant is one committed transaction, so that neither Ctrl-C nor kill -9 loses or doubles one. Parquet files and the manifest
-are written under another name and renamed, so that a file is either whole or absent.
+All rows of a finished mutant come in one committed transaction, so that neither Ctrl-C nor kill -9 loses or doubles one. Parquet files and
+the manifest are written under another name and renamed, so that a file is either whole or absent.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ import pandas as pd
 from gradfuzz.errors import BadInput, DamagedStore
 
 APPLICATION = 0x67726466  # "grdf", says whose SQLite file this is
-VERSION = 1
+VERSION = 2
+CHUNK = 20_000  # rows that are in memory at once while a campaign is exported
 TABLES: dict[str, dict[str, str]] = {
     "mutants": {
         "mutant": "TEXT", "subject": "TEXT", "operator": "TEXT", "family": "TEXT", "level": "TEXT", "site": "TEXT", "kind": "TEXT",
         "variant": "TEXT", "module": "TEXT", "source": "TEXT", "effect": "TEXT", "cause": "TEXT", "faithful": "BOOLEAN",
         "silent": "BOOLEAN", "loss_changed": "BOOLEAN", "params": "INTEGER", "params_missing": "INTEGER", "params_zero": "INTEGER",
-        "params_vanished": "INTEGER", "params_altered": "INTEGER", "params_nonfinite": "INTEGER", "numel_lost": "INTEGER",
+        "params_vanished": "INTEGER", "params_altered": "INTEGER", "params_nonfinite": "INTEGER", "params_stuck": "INTEGER",
+        "numel_lost": "INTEGER",
         "gradient_error": "REAL", "signature": "TEXT", "status": "TEXT", "error": "TEXT", "engine": "TEXT", "seconds": "REAL",
-        "seed": "INTEGER",
+        "seed": "INTEGER", "weight": "REAL",
     },
     "parameters": {"mutant": "TEXT", "parameter": "TEXT", "state": "TEXT", "norm_ratio": "REAL", "cosine": "REAL"},
     "verdicts": {
@@ -70,25 +72,58 @@ class Store:
             self._connection.execute("PRAGMA synchronous=NORMAL")
             for table, columns in TABLES.items():
                 declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-                key = ", PRIMARY KEY (mutant)" if table == "mutants" else ""
+                key = ", key TEXT, PRIMARY KEY (mutant)" if table == "mutants" else ""
                 self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (position INTEGER, {declared}{key})")
 
     def finished(self) -> set[str]:
         """Texts of the mutants that have a row."""
-        with _explained(self.folder):
-            return {row[0] for row in self._connection.execute("SELECT mutant FROM mutants")}
+        return set(self.keys())
 
-    def append(self, position: int, mutant: Row, parameters: Sequence[Row], verdicts: Sequence[Row]) -> None:
+    def keys(self) -> dict[str, str]:
+        """Text of each mutant that has a row to the key that it was stored with."""
+        with _explained(self.folder):
+            return dict(self._connection.execute("SELECT mutant, key FROM mutants"))
+
+    def failed(self, status: str) -> list[str]:
+        """Texts of the mutants of that status, or with a verdict of that status."""
+        query = "SELECT mutant FROM mutants WHERE status = ? UNION SELECT mutant FROM verdicts WHERE status = ?"
+        with _explained(self.folder):
+            return [row[0] for row in self._connection.execute(query, (status, status))]
+
+    def append(self, position: int, mutant: Row, parameters: Sequence[Row], verdicts: Sequence[Row], key: str = "") -> None:
         """All rows of one mutant, or none of them. position: its place in the plan, by which the tables are sorted."""
+        self.append_all([(position, mutant, parameters, verdicts, key)])
+
+    def append_all(self, several: Sequence[tuple[int, Row, Sequence[Row], Sequence[Row], str]]) -> None:
+        """All rows of several mutants, or none of them. key: of the row, see ``campaign.identity.keys``."""
+        with self._transaction():
+            for position, mutant, parameters, verdicts, key in several:
+                for table, rows in (("mutants", [mutant]), ("parameters", parameters), ("verdicts", verdicts)):
+                    columns = list(TABLES[table])
+                    further = (key,) if table == "mutants" else ()
+                    marks = ", ".join("?" * (len(columns) + 1 + len(further)))
+                    self._connection.executemany(
+                        f"INSERT INTO {table} VALUES ({marks})", [(position, *(row[name] for name in columns), *further) for row in rows]
+                    )
+
+    def settle(self, plan: Mapping[str, int], stale: Iterable[str]) -> None:
+        """Take out the rows of stale mutants and of those that are not planned, and put the others where the plan has them."""
+        with self._transaction() as connection:
+            connection.execute("CREATE TEMP TABLE kept (mutant TEXT PRIMARY KEY, place INTEGER)")
+            out = set(stale)
+            connection.executemany("INSERT INTO kept VALUES (?, ?)", ((text, place) for text, place in plan.items() if text not in out))
+            for table in TABLES:
+                connection.execute(f"DELETE FROM {table} WHERE mutant NOT IN (SELECT mutant FROM kept)")
+                moved = f"(SELECT place FROM kept WHERE kept.mutant = {table}.mutant)"
+                connection.execute(f"UPDATE {table} SET position = {moved} WHERE position <> {moved}")
+            connection.execute("DROP TABLE kept")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         with _explained(self.folder):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                for table, rows in (("mutants", [mutant]), ("parameters", parameters), ("verdicts", verdicts)):
-                    columns = list(TABLES[table])
-                    marks = ", ".join("?" * (len(columns) + 1))
-                    self._connection.executemany(
-                        f"INSERT INTO {table} VALUES ({marks})", [(position, *(row[name] for name in columns)) for row in rows]
-                    )
+                yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:  # a full disk has rolled it back already
@@ -96,10 +131,19 @@ class Store:
                 raise
 
     def export(self) -> None:
-        """Write the Parquet tables, sorted as planned: the same campaign gives the same bytes, times aside."""
+        """Write the Parquet tables, sorted as planned: the same campaign gives the same bytes, times aside. Some rows at a time."""
+        from pyarrow import Schema, Table, parquet
+
         with _explained(self.folder):
-            for table, frame in read_tables(self._connection).items():
-                write_whole(self.folder / f"{table}.parquet", lambda path, frame=frame: frame.to_parquet(path, index=False))
+            for table in TABLES:
+                schema = Schema.from_pandas(_frame(table, []), preserve_index=False)
+
+                def write(path: Path, table: str = table, schema: Any = schema) -> None:
+                    with parquet.ParquetWriter(path, schema) as writer:
+                        for frame in read_chunks(self._connection, table):
+                            writer.write_table(Table.from_pandas(frame, schema=schema, preserve_index=False))
+
+                write_whole(self.folder / f"{table}.parquet", write)
 
     def close(self) -> None:
         self._connection.close()
@@ -107,14 +151,22 @@ class Store:
 
 def read_tables(connection: sqlite3.Connection) -> dict[str, pd.DataFrame]:
     """Each table in the order of the plan, with the dtypes that the Parquet files have."""
-    frames = {}
-    for table, columns in TABLES.items():
-        names = ", ".join(columns)
-        frame = pd.DataFrame(connection.execute(f"SELECT {names} FROM {table} ORDER BY position, rowid").fetchall(), columns=list(columns))
-        for name, kind in columns.items():
-            frame[name] = frame[name].astype(DTYPES[kind])  # type: ignore[call-overload]
-        frames[table] = frame
-    return frames
+    return {table: pd.concat([_frame(table, []), *read_chunks(connection, table)], ignore_index=True) for table in TABLES}
+
+
+def read_chunks(connection: sqlite3.Connection, table: str) -> Iterator[pd.DataFrame]:
+    """The same of one table, some rows at a time."""
+    cursor = connection.execute(f"SELECT {', '.join(TABLES[table])} FROM {table} ORDER BY position, rowid")
+    while rows := cursor.fetchmany(CHUNK):
+        yield _frame(table, rows)
+
+
+def _frame(table: str, rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    columns = TABLES[table]
+    frame = pd.DataFrame(rows, columns=list(columns))
+    for name, kind in columns.items():
+        frame[name] = frame[name].astype(DTYPES[kind])  # type: ignore[call-overload]
+    return frame
 
 
 def check_ours(connection: sqlite3.Connection, folder: Path, *, new: bool) -> None:

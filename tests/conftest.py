@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("nightly", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+os.environ.setdefault("GRADFUZZ_JOBS", "1")  # what starts workers says so
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 

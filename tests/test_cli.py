@@ -270,7 +270,7 @@ def test_a_report_is_written_again_from_the_rows(gradfuzz: Gradfuzz, folder: Pat
         ("run --model corpus:mlp --limit 0", "Invalid value for '--limit'"),
         ("run --model corpus:mlp --limit many", "Invalid value for '--limit'"),
         ("run --model corpus:mlp --seed -1", "Invalid value for '--seed'"),
-        ("run", "Missing option '--model'"),
+        ("run", "which model? Add --model"),
         ("runn --model corpus:mlp", "No such command 'runn'"),
         ("run --modle corpus:mlp", "No such option"),
         ("run --model nowhere.py:make", "there is no file 'nowhere.py'"),

@@ -23,7 +23,7 @@ LISTING = (
     ("operators",),
     ("engine",),
     ("truth", "detectors", "script", "check"),
-    ("campaign", "store", "executors", "api", "testing"),
+    ("campaign", "store", "executors", "api", "testing", "benchmark"),
     ("analysis",),
     ("report", "fuzzing"),
     ("cli", "__init__", "__main__"),

@@ -195,7 +195,7 @@ def folder_in_its_place(folder: Path) -> None:
 
 SQLITE = {
     foreign_sqlite: "is not a gradfuzz campaign: choose another --out",
-    newer_sqlite: r"written by another version of gradfuzz \(store 99, here 1\)",
+    newer_sqlite: r"written by another version of gradfuzz \(store 99, here 2\)",
     no_sqlite: "campaign.sqlite is damaged: choose another --out",
     truncated_sqlite: "damaged|malformed|disk I/O error",
     folder_in_its_place: "unable to open database file|disk I/O error",
@@ -376,3 +376,55 @@ def test_the_store_needs_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", "import gradfuzz.store, sys; sys.exit('torch' in sys.modules)"], check=False)
     assert done.returncode == 0
     assert store.__doc__
+
+
+# --- rows that are taken out and put in order
+
+
+def test_settling_takes_out_what_is_stale_or_not_planned_and_moves_the_rest(tmp_path: Path) -> None:
+    kept = Store(made(tmp_path))
+    kept.settle({"c": 0, "a": 5, "new": 3}, stale=["a"])
+    assert kept.finished() == {"c"}
+    add(kept, 5, "a")
+    add(kept, 3, "new")
+    kept.close()
+    tables = load(tmp_path)
+    assert tables.mutants.mutant.tolist() == ["c", "new", "a"]
+    assert tables.parameters.mutant.tolist() == ["c", "c", "new", "new", "a", "a"]
+    assert tables.verdicts.mutant.tolist() == ["c", "new", "a"]
+
+
+def test_settling_what_is_settled_changes_nothing(tmp_path: Path) -> None:
+    before = load(made(tmp_path)).parameters
+    kept = Store(tmp_path)
+    kept.settle({"b": 0, "c": 1, "a": 2}, stale=())
+    kept.close()
+    assert_frame_equal(load(tmp_path).parameters, before)
+
+
+def test_several_mutants_are_stored_together_or_not_at_all(tmp_path: Path) -> None:
+    kept = Store(made(tmp_path))
+    several = [(place, row("mutants", mutant=name), [row("parameters", mutant=name)], [], name * 2) for place, name in ((7, "x"), (8, "a"))]
+    with pytest.raises(DamagedStore, match="another gradfuzz is writing there"):
+        kept.append_all(several)
+    assert kept.finished() == {"a", "b", "c"}
+    kept.append_all(several[:1])
+    assert kept.keys() == {"a": "", "b": "", "c": "", "x": "xx"}
+    kept.close()
+
+
+def test_mutants_are_found_by_their_status_and_by_that_of_their_verdicts(tmp_path: Path) -> None:
+    kept = Store(made(tmp_path))
+    kept.append(5, row("mutants", mutant="late", status="timeout"), [], [])
+    kept.append(6, row("mutants", mutant="judged", status="ok"), [], [row("verdicts", mutant="judged", status="timeout")])
+    assert sorted(kept.failed("timeout")) == ["judged", "late"]
+    assert kept.failed("memory") == []
+    kept.close()
+
+
+def test_tables_that_are_exported_in_pieces_are_whole_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = load(finished(tmp_path / "at-once"))
+    monkeypatch.setattr(store, "CHUNK", 2)
+    found = load(finished(tmp_path / "in-pieces"))
+    for table in TABLES:
+        assert_frame_equal(getattr(found, table), getattr(expected, table))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from gradfuzz.campaign.calls import Rows
 from gradfuzz.campaign.plan import Task
 from gradfuzz.campaign.settings import CONTROL, check_engine
 from gradfuzz.errors import EngineDisagreement
@@ -37,13 +38,17 @@ def one_thread() -> Iterator[None]:
 
 def make_engine(name: str, traced: TracedCase, activation_memory: float | None = None) -> Engine:
     """activation_memory: as in ``Settings``."""
+    from gradfuzz.engine import runtime
     from gradfuzz.engine.naive import NaiveEngine
     from gradfuzz.engine.shared import SharedEngine
 
     check_engine(name)
-    if name == "naive":
-        return NaiveEngine(traced)
-    return SharedEngine(traced, None if activation_memory is None else activation_memory * 2**30)
+    if isinstance(traced, runtime.RuntimeCase):
+        return runtime.RuntimeEngine(traced)
+    with one_thread():
+        if name == "naive":
+            return NaiveEngine(traced)
+        return SharedEngine(traced, None if activation_memory is None else activation_memory * 2**30)
 
 
 def verify(mutant: Mutant, mutation: Mutation, observation: Observation, traced: TracedCase) -> None:
@@ -65,9 +70,10 @@ def measure_task(task: Task, traced: TracedCase, engine: Engine) -> tuple[Mutati
     from gradfuzz.operators.draft import Draft
     from gradfuzz.truth import measure
 
-    mutation = task.operator.mutate(traced, task.site, task.mutant.variant) if task.operator else Draft(traced).finish()
-    observation = engine.observe(mutation)
-    return mutation, observation, measure(traced, mutation, observation)
+    with one_thread():
+        mutation = task.operator.mutate(traced, task.site, task.mutant.variant) if task.operator else Draft(traced).finish()
+        observation = engine.observe(mutation)
+        return mutation, observation, measure(traced, mutation, observation)
 
 
 def judge_all(traced: TracedCase, mutation: Mutation, observation: Observation, judges: Iterable[Detector]) -> list[tuple[str, Verdict]]:
@@ -85,12 +91,14 @@ def judge_all(traced: TracedCase, mutation: Mutation, observation: Observation, 
     return list(zip(asked, verdicts, strict=True))
 
 
-Rows = tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]
-"""Of one mutant, for the tables ``mutants``, ``parameters`` and ``verdicts``."""
-
-
 def rows_of(
-    task: Task, traced: TracedCase, truth: Truth | None, verdicts: Sequence[tuple[str, Verdict]], engine: str, seconds: float, **further: Any
+    task: Task,
+    traced: TracedCase,
+    truth: Truth | None,
+    verdicts: Sequence[tuple[str, Verdict]],
+    engine: str,
+    seconds: float,
+    **further: Any,
 ) -> Rows:
     """The rows of the three tables for one mutant. truth: None where there is none; further: columns that are then given by hand."""
     from gradfuzz.detectors import rank_of
@@ -113,7 +121,7 @@ def rows_of(
         "effect": truth.effect if truth else "",
         "cause": truth.cause if truth else "",
         "faithful": truth.faithful if truth else None,
-        "silent": truth.silent if truth else None,
+        "silent": truth.silent if truth else False,  # whoever ended a process was noticed
         "loss_changed": truth.loss_changed if truth else None,
         "params": len(traced.live),
         **{f"params_{state}": count[state] for state in State if state is not State.SAME},

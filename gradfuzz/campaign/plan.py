@@ -45,9 +45,8 @@ def plan(
     the mean over all (Horvitz and Thompson 1952, inclusion probabilities as drawn).
     """
     everything = {operator.name: operator.mutants(traced) for operator in operators}
-    few = {
-        operator.name: few_sites(everything[operator.name], None if operator.keeps_values else sites, seed) for operator in operators
-    }
+    few = {operator.name: few_sites(everything[operator.name], operator.most_sites(sites), seed) for operator in operators}
+    few = few_cases(traced, operators, few, sites, seed)
     stratum = {str(mutant): (name, 0) for name, found in few.items() for mutant, _ in found}
     kept = set(stratum)
     if share is not None:
@@ -64,6 +63,22 @@ def plan(
                 weight = thinned * size[stratum[text]] / drawn[stratum[text]]
                 tasks.append(Task(len(tasks), mutant, operator, site, weight))
     return tasks
+
+
+def few_cases(
+    traced: TracedCase, operators: Sequence[Operator], few: dict[str, list[Found]], count: int | None, seed: int
+) -> dict[str, list[Found]]:
+    """Of a large case, as many mutants of its training program in all as sites of an operator, where others are asked for too.
+
+    Each of them trains it for some steps, which costs as much as many mutants of the graph.
+    """
+    from gradfuzz.operators.case_building import is_large
+
+    training = {operator.name for operator in operators if operator.trains}
+    if count is None or len(training) == len(operators) or not is_large(traced.case):
+        return few
+    kept = {str(mutant) for mutant in sample([mutant for name in few if name in training for mutant, _ in few[name]], count, seed)}
+    return {name: [item for item in found if name not in training or str(item[0]) in kept] for name, found in few.items()}
 
 
 def few_sites(mutants: list[Found], count: int | None, seed: int) -> list[Found]:

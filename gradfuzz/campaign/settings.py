@@ -12,6 +12,7 @@ from gradfuzz.registry import near_miss
 CONTROL = "none"
 ENGINES = ("shared", "naive")
 EXECUTORS = ("local", "ray")
+LEVELS = ("graph", "runtime")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Settings:
     that leave values alone share one. shard: (i, n), the i-th of n parts. verify: share of the mutants that the naive engine runs too; any
     difference is an error. activation_memory: GiB of activations that the shared engine retains at most; a quarter of the machine's memory,
     shared by the workers, if None. plugins: modules or files that register operators, detectors or subjects; every worker imports them.
+    level: ``graph`` traces the subject, ``runtime`` breaks its running step, for what cannot be traced.
     """
 
     model: str
@@ -40,6 +42,7 @@ class Settings:
     sample: float | None = None
     shard: tuple[int, int] | None = None
     plugins: tuple[str, ...] = ()
+    level: str = "graph"
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
@@ -56,6 +59,8 @@ class Settings:
             raise BadInput(f"thresholds must be a gradfuzz.Thresholds, got {type(self.thresholds).__name__}")
         self._check_selection()
         check_engine(self.engine)
+        if self.level not in LEVELS:
+            raise BadInput(f"there is no level '{self.level}'.{near_miss(self.level, LEVELS)} Use {' or '.join(LEVELS)}")
 
     def _check_selection(self) -> None:
         if self.sample is not None and not 0.0 < self.sample <= 1.0:
@@ -87,7 +92,11 @@ class Execution:
     def __post_init__(self) -> None:
         if self.jobs is not None and self.jobs < 1:
             raise BadInput(f"{self.jobs} jobs do nothing: give 1 or more")
-        for name, value, unit in (("time limit", self.time_limit, "s"), ("time budget", self.time_budget, "s"), ("memory limit", self.memory_limit, "GiB")):
+        for name, value, unit in (
+            ("time limit", self.time_limit, "s"),
+            ("time budget", self.time_budget, "s"),
+            ("memory limit", self.memory_limit, "GiB"),
+        ):
             if value is not None and not value > 0:
                 raise BadInput(f"the {name} must be positive, got {value} {unit}")
         if self.gpus_per_worker < 0:
