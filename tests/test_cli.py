@@ -112,7 +112,7 @@ def test_a_run_ends_with_its_findings_and_where_they_are(gradfuzz: Gradfuzz, tmp
     assert ended.code == 0
     for title in ("Effects by operator", "Fragility of corpus:mlp", "The most damaging silent faults", "Detectors"):
         assert title in ended.out
-    assert "x: tables (gradfuzz.load), report.md, manifest.json" in ended.out
+    assert "x: tables (gradfuzz.load), report.html, manifest.json" in ended.out
     assert "13 rows to measure" in ended.err
     assert {path.name for path in (tmp_path / "x").iterdir()} >= {
         "manifest.json", "campaign.sqlite", "mutants.parquet", "parameters.parquet", "verdicts.parquet", "report.md",
@@ -240,7 +240,7 @@ def test_a_replay_without_a_folder_only_measures(gradfuzz: Gradfuzz) -> None:
 def test_a_report_is_written_again_from_the_rows(gradfuzz: Gradfuzz, folder: Path) -> None:
     (folder / "report.md").unlink(missing_ok=True)
     ended = gradfuzz("report", folder)
-    assert (ended.code, ended.out, ended.err) == (0, f"{folder / 'report.md'}\n", "")
+    assert (ended.code, ended.out, ended.err) == (0, f"{folder / 'report.html'}\n{folder / 'report.md'}\n", "")
     first = (folder / "report.md").read_bytes()
     assert b"insert-detach" in first
     gradfuzz("report", folder)
@@ -285,7 +285,7 @@ def test_a_report_is_written_again_from_the_rows(gradfuzz: Gradfuzz, folder: Pat
         ("show corpus:mpl::insert-detach::m0", "Did you mean 'mlp'"),
         ("replay corpus:mlp::insert-detach::m0 --from nowhere", "nowhere is no campaign folder"),
         ("replay corpus:mlp::insert-detach::m0 --engine quantum", "there is no engine 'quantum'"),
-        ("report nowhere", "nowhere is no campaign folder: it has no manifest.json"),
+        ("report nowhere", "nowhere is no campaign folder, and has none below it"),
     ],
 )
 def test_bad_input_is_one_line_that_names_it(gradfuzz: Gradfuzz, tmp_path: Path, arguments: str, says: str) -> None:

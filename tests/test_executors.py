@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -23,7 +25,7 @@ from gradfuzz.campaign.progress import Row
 from gradfuzz.campaign.queue import BELIEVED, Queue
 from gradfuzz.errors import BadInput, GradfuzzError, Refused
 from gradfuzz.executors.guard import Page, post_mortem
-from gradfuzz.executors.local import InProcess, PebbleSlot
+from gradfuzz.executors.local import InProcess, PebbleSlot, end_child
 from gradfuzz.store import Tables, load
 
 NASTY = str(Path(__file__).parent / "nasty.py")
@@ -331,6 +333,17 @@ def test_a_dead_worker_leaves_behind_what_ended_it_and_what_it_was_at(
     Page(tmp_path / "page").write(1234, 5, 2, memory)  # what the other side wrote
     (tmp_path / "timeout").write_text("Timeout (0:00:05)!\n" if timed_out else "")
     assert post_mortem(tmp_path, page, exitcode) == Died(reason, text, 5, 2)
+
+
+def test_only_a_child_of_ones_own_is_ended() -> None:
+    end_child(0)
+    end_child(os.getppid())  # this test would not see the next line
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    end_child(child.pid)
+    assert child.wait() == -signal.SIGKILL
+    end_child(child.pid)
+    assert child.stdin is not None
+    child.stdin.close()
 
 
 def test_the_machine_is_shared_out_among_the_workers() -> None:

@@ -104,15 +104,24 @@ class PebbleSlot:
         if self._pool is None:
             return
         assert self._page is not None
-        pid = self._page.read()[0]
-        if pid:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)  # a worker may be deaf to anything less
+        end_child(self._page.read()[0])  # a worker may be deaf to anything less
         self._pool.stop()
         self._pool.join()
         self._pool = None
         self._page.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def end_child(pid: int) -> None:
+    """kill -9, if that number still is a child of this process: numbers of the dead are given to others. 0: nobody."""
+    if not pid:
+        return
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager
