@@ -220,7 +220,7 @@ class Backward:
         """A name for all that decides what is still to come: what arrives here and what else is under way. None where it is not worth one.
 
         Multiples of the reference have names for nothing. Bits are looked at where several ways meet, and right above the mutated places:
-        everywhere else they follow from a state that had a name.
+        everywhere else they follow from a state that had a name. Of a mutant that changes values they are hardly ever those of another.
         """
         if self._uses_grew:  # what is known of a state was found where each of these parameters had fewer uses
             return None
@@ -229,7 +229,8 @@ class Backward:
         if len(others) > FEW:
             return None
         own = self.base.cotangents.get(name)
-        if self._part is not self._first and len(reference.uses.get(name, ())) < 2:
+        looked_at = self._part is self._first or len(reference.uses.get(name, ())) > 1
+        if self.forward.dirty or not looked_at:
             cheap = not arrival.factor or arrival.base is own
             if not cheap or not all(self._is_multiple(use) for use in others):
                 return None
