@@ -43,6 +43,8 @@ def isolated(seed: int) -> Iterator[list[warnings.WarningMessage]]:
             np.random.seed(seed)
             seed_torch(seed)
             torch.set_grad_enabled(True)
+            if threads != 1:
+                torch.set_num_threads(1)  # sums come out the same whatever the number of cores
             yield caught
     finally:
         random.setstate(python_state)

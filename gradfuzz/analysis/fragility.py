@@ -20,7 +20,7 @@ def is_fault(mutants: pd.DataFrame) -> pd.Series:
 
 def effects_by_operator(mutants: pd.DataFrame) -> pd.DataFrame:
     """Counts, one row per operator and one column per effect that occurs, worst effect first."""
-    real = mutants[mutants.operator != "none"]
+    real = mutants[(mutants.operator != "none") & (mutants.status == "ok")]
     counts = pd.crosstab([real.family, real.operator], real.effect)
     return counts[[effect for effect in EFFECTS if effect in counts.columns]]
 
@@ -46,7 +46,8 @@ class Fragility:
 
 
 def fragility(tables: Tables) -> Fragility:
-    mutants = tables.mutants[tables.mutants.operator != "none"]
+    measured = tables.mutants[tables.mutants.status == "ok"]  # what crashed or ran out of time has no truth
+    mutants = measured[measured.operator != "none"]
     cuts = mutants[mutants.operator == "insert-detach"]
     quiet = cuts[~cuts.effect.isin(NOTICED_BY_ITSELF)]
     faults = mutants[is_fault(mutants)]
