@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import cache
 from importlib import metadata
@@ -49,16 +49,16 @@ def judge_case(one: Detector, make_case: Callable[[], Case], seed: int = 0, limi
 
 def judge_each(several: Iterable[Detector], exhibit: Exhibit, limit: float = LIMIT) -> list[Verdict]:
     """Ask several detectors about one case. Each finds the same state; none sees what another did."""
-    chosen = list(several)
-    verdicts = {place: _ask(one, exhibit, limit) for place, one in enumerate(chosen) if one.pure}
-    others = [(place, one) for place, one in enumerate(chosen) if not one.pure]
-    if others:
-        with Quarantine(exhibit.seed) as quarantine:
-            for place, one in others:
-                if place != others[0][0]:
-                    quarantine.reset()
-                verdicts[place] = _ask(one, exhibit, limit)
-    return [verdicts[place] for place in range(len(chosen))]
+    verdicts: list[Verdict] = []
+    quarantine: Quarantine | None = None
+    with ExitStack() as stack:
+        for one in several:  # each drawn just before it is asked: whoever draws them may note which is running
+            if quarantine is not None and not one.pure:
+                quarantine.reset()
+            elif not one.pure:
+                quarantine = stack.enter_context(Quarantine(exhibit.seed))
+            verdicts.append(_ask(one, exhibit, limit))
+    return verdicts
 
 
 def _ask(one: Detector, exhibit: Exhibit, limit: float) -> Verdict:
