@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import statistics
 import time
 from collections import Counter
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 PASSES = 5
 """Passes of which the median time is taken."""
-STUCK = "stuck"
-"""In the table of parameters, beside the states of gradients: the gradient is live and the optimizer does not move the parameter."""
 MOVED = "moved"
 """Status of a row whose label is another one here than in the frozen set. It counts for nothing."""
 Row = dict[str, Any]
@@ -50,23 +47,9 @@ class Shown:
 
     def verdicts(self, given: Sequence[tuple[str, Verdict]]) -> list[Row]:
         """The rows of the table of verdicts."""
-        from gradfuzz.detectors import rank_of
+        from gradfuzz.campaign.measure import verdict_rows
 
-        affected = [row["parameter"] for row in self.parameters]
-        return [
-            {
-                "subject": self.mutant["subject"],
-                "mutant": self.mutant["mutant"],
-                "detector": name,
-                "status": verdict.status,
-                "flagged": verdict.flagged,
-                "suspects": json.dumps(verdict.suspects[:20]),
-                "rank": rank_of(verdict, affected),
-                "message": verdict.message,
-                "seconds": verdict.seconds,
-            }
-            for name, verdict in given
-        ]
+        return verdict_rows(self.mutant["subject"], self.mutant["mutant"], [row["parameter"] for row in self.parameters], given)
 
 
 def show_traced(row: Frozen, traced: TracedCase, facts: Facts) -> Shown:
@@ -126,7 +109,7 @@ def show_untraced(row: Frozen, facts: Facts) -> Shown:
         stuck = found["stuck"]
         about |= {"family": "real", "level": read(files(folder)[name], Bug).level}
     parameters = [{"mutant": row.mutant, **asdict(one)} for one in truth.parameters]
-    parameters += [{"mutant": row.mutant, "parameter": key, "state": STUCK, "norm_ratio": 1.0, "cosine": 1.0} for key in stuck]
+    parameters += [{"mutant": row.mutant, "parameter": key, "state": State.STUCK, "norm_ratio": 1.0, "cosine": 1.0} for key in stuck]
     mutant = _mutant_row(row, truth, parameters, facts, {**about, "seconds": time.perf_counter() - begun})
     return Shown(Exhibit.of_case(maker(row), row.seed), mutant, parameters)
 

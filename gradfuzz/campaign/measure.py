@@ -101,8 +101,6 @@ def rows_of(
     **further: Any,
 ) -> Rows:
     """The rows of the three tables for one mutant. truth: None where there is none; further: columns that are then given by hand."""
-    from gradfuzz.detectors import rank_of
-
     operator, text = task.operator, str(task.mutant)
     parameters = truth.parameters if truth else ()
     count = {state: sum(p.state is state for p in parameters) for state in State}
@@ -135,11 +133,18 @@ def rows_of(
         "seed": traced.seed,
         "weight": task.weight,
     }
-    affected = [p.parameter for p in parameters]
-    judged = [
+    judged = verdict_rows(traced.name, text, [p.parameter for p in parameters], verdicts)
+    return {**mutant, **further}, [{"mutant": text, **asdict(p)} for p in parameters], judged
+
+
+def verdict_rows(subject: str, mutant: str, affected: Sequence[str], verdicts: Iterable[tuple[str, Verdict]]) -> list[dict[str, Any]]:
+    """The rows of the table of verdicts for one mutant. affected: the parameters whose gradients are not the same."""
+    from gradfuzz.detectors import rank_of
+
+    return [
         {
-            "subject": traced.name,
-            "mutant": text,
+            "subject": subject,
+            "mutant": mutant,
             "detector": name,
             "status": verdict.status,
             "flagged": verdict.flagged,
@@ -150,4 +155,3 @@ def rows_of(
         }
         for name, verdict in verdicts
     ]
-    return {**mutant, **further}, [{"mutant": text, **asdict(p)} for p in parameters], judged

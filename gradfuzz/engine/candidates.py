@@ -14,8 +14,8 @@ from functools import partial
 
 from gradfuzz.engine import runtime
 from gradfuzz.engine.coupling import Behaviour, Fault
+from gradfuzz.engine.eager import observe_case
 from gradfuzz.engine.live import live_case
-from gradfuzz.engine.runtime.broken import observe_broken
 from gradfuzz.errors import Refused
 from gradfuzz.graph.execution import run_pass
 from gradfuzz.graph.trace import TracedCase, trace_case
@@ -105,7 +105,7 @@ class Candidates:
 
     def _of_graph(self, traced: TracedCase, mutation: Mutation) -> Behaviour:
         if self._train:
-            return Behaviour.of(observe_broken(live_case(traced, mutation), self.seed, traced.case.trainable))
+            return Behaviour.of(observe_case(live_case(traced, mutation), self.seed, traced.case.trainable))
         leaves = {**traced.leaves, **mutation.tensors}
         states, frozen, with_grad = traced.random_states, mutation.frozen, mutation.with_grad
         return Behaviour.of(run_pass(mutation.program, leaves, states, seed=traced.seed, frozen=frozen, with_grad=with_grad))
@@ -119,7 +119,7 @@ class Candidates:
     def _trained(self, traced: TracedCase, make: Build) -> Behaviour:
         with isolated(self.seed):
             case = make()
-        return Behaviour.of(observe_broken(case, self.seed, traced.case.trainable))
+        return Behaviour.of(observe_case(case, self.seed, traced.case.trainable))
 
     def _runtime(self) -> Iterator[Candidate]:
         try:
@@ -132,4 +132,4 @@ class Candidates:
 
     def _of_runtime(self, prepared: runtime.Prepared, mutant: Mutant) -> Behaviour:
         case, _ = runtime.break_case(self._case(), mutant)
-        return Behaviour.of(observe_broken(case, self.seed, prepared.reference.gradients))
+        return Behaviour.of(observe_case(case, self.seed, prepared.reference.gradients))

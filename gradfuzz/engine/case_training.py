@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
-from gradfuzz.engine.eager import SEVERED, gradient_of, locate, stage_of
+from gradfuzz.engine.eager import SEVERED, gradient_of, locate, optimizer_of, stage_of
 from gradfuzz.graph.execution import EXPECTED, first_line
 from gradfuzz.graph.trace import norm
 from gradfuzz.isolation import isolated, texts
@@ -21,7 +21,6 @@ from gradfuzz.subjects.case import Case
 STEPS = 2
 """Training steps, all on the first batch. The second shows what is left over from the first: gradients that were not cleared, weights that
 did not move, a cache."""
-RAISED = (*EXPECTED, AssertionError)
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 Gradients = dict[str, Tensor | None]
@@ -69,7 +68,7 @@ def train(make: Callable[[Listen], Case], names: Iterable[str], seed: int, enoug
     handle = register_optimizer_step_pre_hook(watcher.look)
     with isolated(seed) as caught:
         try:
-            optimizer = watcher.optimizer = _optimizer(case, done)
+            optimizer = watcher.optimizer = optimizer_of(case, done)
             for number in range(STEPS):
                 watcher.stepped = False
                 loss = _step(case, optimizer)
@@ -80,7 +79,7 @@ def train(make: Callable[[Listen], Case], names: Iterable[str], seed: int, enoug
                     done.evidence = {**seen, "norms": watcher.norms(), "loss": done.losses[0]}
                 if enough(watcher.looks) or optimizer is None:
                     break
-        except RAISED as error:
+        except EXPECTED as error:
             done.stage, done.error, done.severed = stage_of(error), first_line(error), SEVERED in str(error)
             enough(watcher.looks)
         finally:
@@ -96,14 +95,6 @@ def _seen(case: Case) -> dict[str, Any]:
     frozen = frozenset(name for name, p in parameters.items() if not p.requires_grad)
     numel = {name: p.numel() for name, p in parameters.items()}
     return {"frozen": frozen, "numel": numel, "trainable": case.trainable, "intended": case.intended}
-
-
-def _optimizer(case: Case, done: Trained) -> Optimizer | None:
-    try:
-        return case.optimizer()
-    except RAISED as error:  # it refuses the parameters; forward and backward still show what becomes of the gradients
-        done.stage, done.error = "optimizer", first_line(error)
-        return None
 
 
 def _step(case: Case, optimizer: Optimizer | None) -> Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,13 @@ STEPS = 3
 SEVERED = "does not require grad and does not have a grad_fn"
 _TORCH = str(Path(torch.__file__).parent)
 _BACKWARD = {("_tensor.py", "backward"), ("__init__.py", "backward"), ("__init__.py", "grad")}
+
+
+class Stages(Protocol):
+    """What says where a case raised, and how."""
+
+    stage: str
+    error: str
 
 
 @dataclass
@@ -71,7 +78,7 @@ def observe_case(
     handles = [register_optimizer_step_pre_hook(watcher.before), register_optimizer_step_post_hook(watcher.after)]
     with isolated(seed) as caught, inside or nullcontext():
         try:
-            optimizer = _optimizer(case, done)
+            optimizer = optimizer_of(case, done)
             for number in range(steps):
                 watcher.begin()
                 _step(case, optimizer, done, number == 0)
@@ -92,7 +99,8 @@ def observe_case(
     return done
 
 
-def _optimizer(case: Case, done: EagerPass) -> Optimizer | None:
+def optimizer_of(case: Case, done: Stages) -> Optimizer | None:
+    """The case's optimizer; None where making it raises, which ``done`` then says."""
     try:
         return case.optimizer()
     except EXPECTED as error:  # it refuses the parameters; forward and backward still show what becomes of the gradients

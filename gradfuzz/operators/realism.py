@@ -1,5 +1,15 @@
 """Which real faults each operator reproduces: ids of ``corpora/bugs``, measured there. See ``Operator.realism``."""
 
+CUT_VALUE = """
+    a3c-logprobs-rebuilt apex-cast-cache-eval-then-train deepinv-gsdrunet-grad-mode-leak deepxde-as-tensor-list
+    densetnt-goals2d-detach diffusers5016-text-encoder-lora-flags gflownet-logprobs-clone-detached maniskill-sac-alpha-loss-leak
+    optimumgraphcore-from-pretrained-freeze peft2099-modules-to-save-parameter pytorch-33545-observer-returns-detached-copy
+    seed-ex2-premature-detach seed-ex3-hidden-detach-last simac-term-detach-item sliif-resmlps-numpy-roundtrip
+    tinyllava-vision-tower-no-grad transformer-engine-72-no-gradient-in-evaluation-mode vissl-infonce-all-gather-no-grad
+    vitpytorch-extractor-detach
+"""
+"""Where one value loses its gradient, by whatever means."""
+
 REALISM = {
     "activation-to-argmax-one-hot": "cdpn-argmax-coordinates pytorch1339-argmax-between-nets",
     "activation-to-heaviside": "dirac-occlusion-mask-comparison",
@@ -65,22 +75,8 @@ REALISM = {
         peft2099-modules-to-save-parameter pytorch-17484-parameter-moved-in-constructor transformer-lens-1725-assign-unties-the-embedding
     """,
     "inf-mask-before-scale": "pylate-239-epsilon-vanishes-in-half",
-    "insert-data": """
-        a3c-logprobs-rebuilt apex-cast-cache-eval-then-train deepinv-gsdrunet-grad-mode-leak deepxde-as-tensor-list
-        densetnt-goals2d-detach diffusers5016-text-encoder-lora-flags gflownet-logprobs-clone-detached maniskill-sac-alpha-loss-leak
-        optimumgraphcore-from-pretrained-freeze peft2099-modules-to-save-parameter pytorch-33545-observer-returns-detached-copy
-        seed-ex2-premature-detach seed-ex3-hidden-detach-last simac-term-detach-item sliif-resmlps-numpy-roundtrip
-        tinyllava-vision-tower-no-grad transformer-engine-72-no-gradient-in-evaluation-mode vissl-infonce-all-gather-no-grad
-        vitpytorch-extractor-detach
-    """,
-    "insert-detach": """
-        a3c-logprobs-rebuilt apex-cast-cache-eval-then-train deepinv-gsdrunet-grad-mode-leak deepxde-as-tensor-list
-        densetnt-goals2d-detach diffusers5016-text-encoder-lora-flags gflownet-logprobs-clone-detached maniskill-sac-alpha-loss-leak
-        optimumgraphcore-from-pretrained-freeze peft2099-modules-to-save-parameter pytorch-33545-observer-returns-detached-copy
-        seed-ex2-premature-detach seed-ex3-hidden-detach-last simac-term-detach-item sliif-resmlps-numpy-roundtrip
-        tinyllava-vision-tower-no-grad transformer-engine-72-no-gradient-in-evaluation-mode vissl-infonce-all-gather-no-grad
-        vitpytorch-extractor-detach
-    """,
+    "insert-data": CUT_VALUE,
+    "insert-detach": CUT_VALUE,
     "leftover-hook": "robustar-76-hooks-of-a-visualiser-left-on",
     "metric-as-loss": "population-scalenet-relu-zeros",
     "naive-formula": "ganhacks-36-sigmoid-then-cross-entropy scae-4-log-of-a-sum-of-exponentials",
@@ -93,25 +89,11 @@ REALISM = {
         transformer-engine-72-no-gradient-in-evaluation-mode vitpytorch-extractor-detach
     """,
     "normalise-by-sum": "keqa-attention-softmax-last-dim minimind-router-k1-renormalised",
-    "numpy-round-trip": """
-        a3c-logprobs-rebuilt apex-cast-cache-eval-then-train deepinv-gsdrunet-grad-mode-leak deepxde-as-tensor-list
-        densetnt-goals2d-detach diffusers5016-text-encoder-lora-flags gflownet-logprobs-clone-detached maniskill-sac-alpha-loss-leak
-        optimumgraphcore-from-pretrained-freeze peft2099-modules-to-save-parameter pytorch-33545-observer-returns-detached-copy
-        seed-ex2-premature-detach seed-ex3-hidden-detach-last simac-term-detach-item sliif-resmlps-numpy-roundtrip
-        tinyllava-vision-tower-no-grad transformer-engine-72-no-gradient-in-evaluation-mode vissl-infonce-all-gather-no-grad
-        vitpytorch-extractor-detach
-    """,
+    "numpy-round-trip": CUT_VALUE,
     "off-by-one-index": "bonsai-segment-zero-is-padding",
     "padding-row": "tucker-padding-idx-real-entity",
     "partial-backward": "torchngp-gridencoder-pos-deriv",
-    "rebuild-tensor": """
-        a3c-logprobs-rebuilt apex-cast-cache-eval-then-train deepinv-gsdrunet-grad-mode-leak deepxde-as-tensor-list
-        densetnt-goals2d-detach diffusers5016-text-encoder-lora-flags gflownet-logprobs-clone-detached maniskill-sac-alpha-loss-leak
-        optimumgraphcore-from-pretrained-freeze peft2099-modules-to-save-parameter pytorch-33545-observer-returns-detached-copy
-        seed-ex2-premature-detach seed-ex3-hidden-detach-last simac-term-detach-item sliif-resmlps-numpy-roundtrip
-        tinyllava-vision-tower-no-grad transformer-engine-72-no-gradient-in-evaluation-mode vissl-infonce-all-gather-no-grad
-        vitpytorch-extractor-detach
-    """,
+    "rebuild-tensor": CUT_VALUE,
     "remove-detach": """
         ace-corrector-clamp efficientfi-ste-missing-detach encodeattend-critic-not-detached encodec-rvq-residual-ste
         maniskill-sac-alpha-loss-leak

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gradfuzz.script.sections import STATE
+
 RUN = '''
 # ---- two steps of each, seen as the optimizer sees them ----
 
@@ -76,27 +78,12 @@ def run(program):
     return losses, looks, weights(), stage
 '''
 
-COMPARISON = '''
+COMPARISON = (
+    """
 # ---- what became of the gradients, or else of the updates ----
-
-def norm(tensor):
-    return float(torch.linalg.vector_norm(tensor, dtype=torch.float64))
-
-
-def state(gradient, right):
-    """One word for a gradient, against the right one."""
-    if gradient is None:
-        return "missing"
-    if torch.equal(gradient, right):
-        return "same"
-    if not math.isfinite(norm(gradient)) or not gradient.isfinite().all():
-        return "nonfinite"
-    if norm(gradient) == 0:
-        return "zero"
-    if norm(gradient) / norm(right) < {vanished}:
-        return "vanished"
-    return "same" if norm(gradient - right) <= {same} * norm(right) else "altered"
-
+"""
+    + STATE
+    + """
 
 def equal(one, other):
     return one is not None and other is not None and torch.equal(one, other)
@@ -142,4 +129,5 @@ elif found["missing"] or found["zero"]:
 else:
     effect = next((word for word in ("vanished", "stuck", "altered") if found[word]), "equivalent")
 print(json.dumps({{"loss": loss, "effect": effect, **found}}))
-'''
+"""
+)

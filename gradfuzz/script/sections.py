@@ -60,9 +60,7 @@ def one_pass(broken):
     return loss, {{name: tensor.grad for name, tensor in p.items()}}, ""
 '''
 
-COMPARISON = '''
-# ---- what became of the gradients ----
-
+STATE = '''
 def norm(tensor):
     return float(torch.linalg.vector_norm(tensor, dtype=torch.float64))
 
@@ -80,7 +78,14 @@ def state(gradient, right):
     if norm(gradient) / norm(right) < {vanished}:
         return "vanished"
     return "same" if norm(gradient - right) <= {same} * norm(right) else "altered"
+'''
 
+COMPARISON = (
+    """
+# ---- what became of the gradients ----
+"""
+    + STATE
+    + """
 
 right_loss, right_gradients, stage = one_pass(broken=False)
 largest = max(norm(gradient) for gradient in eager_gradients.values() if gradient is not None)
@@ -102,4 +107,5 @@ elif found["missing"] or found["zero"]:
 else:
     effect = "vanished" if found["vanished"] else "altered" if found["altered"] else "equivalent"
 print(json.dumps({{"loss": loss, "effect": effect, **found}}))
-'''
+"""
+)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gradfuzz.engine.eager import STEPS, EagerPass, observe_case
 from gradfuzz.engine.runtime.calls import LOSS, MODEL, Calls, Invocation, tensors_in
 from gradfuzz.engine.runtime.operators import RuntimeOperator
-from gradfuzz.graph.execution import first_line
 from gradfuzz.subjects.case import Batch, Case
 
 
@@ -66,15 +63,6 @@ def _wrap_forward(model: nn.Module, mode: Calls) -> None:
             return kind.forward(self, *args, **kwargs)
 
     model.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__, "__qualname__": kind.__qualname__})
-
-
-def observe_broken(case: Case, seed: int, names: Iterable[str], steps: int = STEPS) -> EagerPass:
-    """``observe_case`` for code so broken that torch's own assertions fail: a gradient scaler that finds no gradient at all."""
-    wanted = tuple(names)
-    try:
-        return observe_case(case, seed, wanted, steps)
-    except AssertionError as error:
-        return EagerPass(gradients=dict.fromkeys(wanted), stage="step", error=first_line(error))
 
 
 def same_bits(one: Any, other: Any) -> bool:

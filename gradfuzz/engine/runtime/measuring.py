@@ -12,7 +12,7 @@ from functools import partial
 from gradfuzz.engine import compare
 from gradfuzz.engine.eager import EagerPass, live, observe_case, outcome
 from gradfuzz.engine.eager_cause import EagerDouble, cause_of
-from gradfuzz.engine.runtime.broken import Break, observe_broken, observed_by
+from gradfuzz.engine.runtime.broken import Break, observed_by
 from gradfuzz.engine.runtime.calls import Call, Calls, Invocation
 from gradfuzz.engine.runtime.operators import RuntimeOperator, Scope, runtime_operators
 from gradfuzz.errors import BadInput, Refused
@@ -173,7 +173,7 @@ def observe(make_case: Build | Prepared, mutant: Mutant | str, seed: int = 0, th
     if wanted.site not in known:
         raise BadInput(f"'{wanted.operator}' has no site '{wanted.site}' in {prepared.name}.{near_miss(wanted.site, known)}")
     case, broken = break_case(_built(prepared), wanted)
-    seen = observe_broken(case, prepared.seed, prepared.reference.gradients, steps=1)
+    seen = observe_case(case, prepared.seed, prepared.reference.gradients, steps=1)
     preserved = runtime_operators[wanted.operator].preserves and broken.preserved
     return Observed(seen, broken.reached, preserved, _truth(prepared, wanted, seen, preserved))
 
