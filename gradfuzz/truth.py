@@ -15,20 +15,24 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gradfuzz.engine import Observation, compare
 from gradfuzz.engine.case_engine import CaseObservation
 from gradfuzz.engine.case_truth import measure_case
 from gradfuzz.engine.runtime.road import RuntimeObservation
-from gradfuzz.graph.execution import DoublePrecision, Pass, run_pass
+from gradfuzz.engine.worklist import Worklist
+from gradfuzz.graph.double import DoublePrecision
+from gradfuzz.graph.execution import Pass, run_pass
 from gradfuzz.graph.finite_difference import agrees, along_and_change, length, matches, random_direction, slope, varies
+from gradfuzz.graph.program import Program
 from gradfuzz.graph.trace import TracedCase, norm
 from gradfuzz.operators.case_draft import CaseMutation
 from gradfuzz.operators.draft import Mutation
 from gradfuzz.records import LOST, Cause, Effect, ParameterTruth, State, Truth
 
+ENOUGH = 2**16  # elements of parameters along which a derivative is looked at
 DEAD = frozenset({State.MISSING, State.ZERO})
 CAUSE_ORDER = (Cause.CUT, Cause.FLAT, Cause.UNDERFLOW, Cause.UNUSED, Cause.BIASED, Cause.CHANGED)
 
@@ -116,10 +120,9 @@ def _cause(
     if effect is Effect.RAISES:
         lost, states = list(traced.live), dict.fromkeys(traced.live, State.MISSING)
     kept = [name for name in traced.live if name not in lost]
-    asked = _upstream(mutation, kept) or (_smallest(traced, kept) if lost else kept)
+    asked = _upstream(traced, mutation, kept) or (_smallest(traced, kept) if lost else kept)
     needed = traced.live if effect is Effect.NONFINITE or not lost else {*lost, *asked}
-    unasked = {f"parameter:{name}" for name in traced.parameters if name not in needed}  # whose gradients would be computed for nothing
-    exact = function.gradients(mutation.frozen | unasked, mutation.with_grad)
+    exact = function.gradients(mutation.frozen, mutation.with_grad, needed)
     if exact.stage and effect is not Effect.RAISES:
         return Cause.NONE, None
     if effect is Effect.NONFINITE:
@@ -134,15 +137,33 @@ def _cause(
     return next(cause for cause in CAUSE_ORDER if cause in causes), False if wrong else honest
 
 
-def _upstream(mutation: Mutation, names: Iterable[str]) -> list[str]:
-    """Those parameters that the edited instructions depend on, or whose own value is another: what a break does to gradients it does
-    there."""
-    program = mutation.program
-    reached = set(mutation.tensors).union(*(program.ancestors(i.name) for _, i in mutation.edits if i.name in program.by_name))
-    return [name for name in names if f"parameter:{name}" in reached]
+def _upstream(traced: TracedCase, mutation: Mutation, names: Iterable[str]) -> list[str]:
+    """Those parameters whose own value is another, and right above every use that an edited instruction makes of a value the nearest ones:
+    what a break does to gradients it does to theirs.
+    """
+    reached = set(mutation.tensors)
+    wanted = {f"parameter:{name}": traced.leaves[f"parameter:{name}"].numel() for name in names}
+    for value in {read for _, edited in mutation.edits if edited.name in mutation.program.by_name for read in edited.reads}:
+        reached |= _nearest(mutation.program, value, wanted)
+    return [leaf.removeprefix("parameter:") for leaf in wanted if leaf in reached]
 
 
-def _smallest(traced: TracedCase, names: Iterable[str], enough: int = 2**16) -> list[str]:
+def _nearest(program: Program, value: str, sizes: Mapping[str, int], enough: int = ENOUGH) -> set[str]:
+    """Those of some leaves that the last instructions before a value read, up to a number of elements."""
+    found: set[str] = set()
+    waiting = Worklist(-1.0)
+    waiting.push(program.position.get(value, -1), value)
+    while waiting and sum(sizes[leaf] for leaf in found) < enough:
+        name = waiting.pop()
+        reads = program.by_name[name].reads if name in program.by_name else (name,)
+        found.update(read for read in reads if read in sizes)
+        for read in reads:
+            if read in program.by_name:
+                waiting.push(program.position[read], read)
+    return found
+
+
+def _smallest(traced: TracedCase, names: Iterable[str], enough: int = ENOUGH) -> list[str]:
     """Some of the parameters, the smallest first, up to a number of elements. Downstream of a break only kinks are left to find."""
     found: list[str] = []
     total = 0

@@ -29,6 +29,7 @@ from gradfuzz.campaign import plan
 from gradfuzz.engine.naive import NaiveEngine
 from gradfuzz.engine.shared import SharedEngine
 from gradfuzz.engine.verify import differences
+from gradfuzz.executors.guard import keep_freed_memory
 from gradfuzz.graph.execution import run_pass
 from gradfuzz.graph.flow import Flow
 from gradfuzz.graph.trace import TracedCase, trace
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/engine/bench_engine.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     started = time.time()
     rows = [show(HEADINGS, bench(trace(resolve(model)), options.block, options.others)) for model in options.models.split(",")]
     medians = {

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gradfuzz.engine import Observation
 from gradfuzz.engine.naive import NaiveEngine
 from gradfuzz.errors import Refused
-from gradfuzz.graph.execution import DoublePrecision
+from gradfuzz.graph.double import DoublePrecision
 from gradfuzz.graph.flow import Cut, Flow
 from gradfuzz.graph.program import Program
 from gradfuzz.graph.trace import TracedCase, trace_case

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from gradfuzz.engine.eager import EagerPass, Outcome, live, locate, observe_case
-from gradfuzz.graph.execution import EXPECTED, DoublePrecision
+from gradfuzz.graph.double import DoublePrecision
+from gradfuzz.graph.execution import EXPECTED
 from gradfuzz.graph.finite_difference import length, matches, normalised, random_direction, slope, varies
 from gradfuzz.graph.trace import norm
 from gradfuzz.isolation import isolated

@@ -15,7 +15,8 @@ import torch
 from gradfuzz.fuzzing.finding import Problem
 from gradfuzz.fuzzing.mutation import Step
 from gradfuzz.fuzzing.session import Session
-from gradfuzz.graph.execution import DoublePrecision, Pass
+from gradfuzz.graph.double import DoublePrecision
+from gradfuzz.graph.execution import Pass
 from gradfuzz.graph.finite_difference import length, moved, slope
 from gradfuzz.operators.draft import Mutation
 from gradfuzz.records import LOST, Cause, Effect, Kind, State, Truth

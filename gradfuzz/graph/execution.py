@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from copy import copy
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -84,6 +84,26 @@ def run_pass(
     watch: Watch | None = None,
 ) -> Pass:
     """Forward and ``loss.backward()`` of a program, in isolation. An exception inside is a result, not an error of ours."""
+    prepare = partial(environment_of, leaves, frozen, with_grad)
+    return complete(program.instructions, prepare, program.output, random_states, seed=seed, watch=watch)
+
+
+def complete(
+    instructions: Sequence[Instruction],
+    prepare: Callable[[], Environment],
+    output: str,
+    random_states: RandomStates,
+    *,
+    seed: int,
+    watch: Watch | None = None,
+    retain: bool = False,
+    wanted: Collection[str] | None = None,
+) -> Pass:
+    """A pass over some instructions, up to the loss and back.
+
+    prepare: makes, in isolation, what they read. retain: keep the graph, a part of which others need. wanted: names of the parameters whose
+    gradients are of interest, all if None.
+    """
     done = Pass()
 
     def checked(instruction: Instruction, value: Any) -> Any:
@@ -94,12 +114,13 @@ def run_pass(
     with isolated(seed) as caught:
         try:
             done.stage = "forward"
-            environment = environment_of(leaves, frozen, with_grad)
-            execute(program.instructions, environment, random_states, checked)
-            loss = environment[program.output]
+            environment = prepare()
+            execute(instructions, environment, random_states, checked)
+            loss = environment[output]
             done.loss = float(loss.detach())
             done.stage, done.severed = "backward", not loss.requires_grad
-            loss.backward()
+            inputs = [leaf for name in wanted or () if (leaf := environment[f"parameter:{name}"]).requires_grad]
+            loss.backward(retain_graph=retain, inputs=inputs or None)
             done.stage = ""
             done.gradients = {
                 name.removeprefix("parameter:"): tensor.grad for name, tensor in environment.items() if name.startswith("parameter:")
@@ -113,91 +134,3 @@ def run_pass(
 def _equal(before: Any, after: Any) -> bool:
     pairs = zip(tensors_of(before), tensors_of(after), strict=True)
     return all(a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
-
-
-class DoublePrecision:
-    """The same function in float64: parameters, inputs and every floating dtype named in the program.
-
-    Noise that was drawn (``randn_like``) and the values of the subject's own stops are held at what they were, so that what is evaluated is
-    the very function whose derivative autograd computes.
-    """
-
-    def __init__(self, program: Program, leaves: Leaves, random_states: RandomStates, noise: Mapping[str, Any], seed: int = 0) -> None:
-        self._twins = {instruction: _doubled(instruction) for instruction in program.instructions}
-        self.program = Program(tuple(self._twins.values()), program.output)
-        self.leaves = {name: _double(tensor) for name, tensor in leaves.items()}
-        self.random_states = random_states
-        self.seed = seed
-        self._noise = {name: _map_tensors(value, _double) for name, value in noise.items() if name in program.by_name}
-        self._held: dict[str, Any] = {}
-        self.base = math.nan
-
-    def gradients(self, frozen: frozenset[str] = frozenset(), with_grad: frozenset[str] = frozenset()) -> Pass:
-        """The pass in float64; also records the loss as ``base``, and the values of the subject's stops for ``value``."""
-
-        def record(instruction: Instruction, value: Any) -> Any:
-            if instruction.name in self._noise:
-                return self._noise[instruction.name]
-            if instruction.stop:
-                self._held[instruction.name] = _map_tensors(value, lambda tensor: tensor.detach())
-            return value
-
-        done = run_pass(self.program, self.leaves, self.random_states, seed=self.seed, frozen=frozen, with_grad=with_grad, watch=record)
-        self.base = done.loss
-        return done
-
-    def value(self, moved: Mapping[str, Tensor]) -> float:
-        """The loss with some parameters (by bare name) at other values, stops held where ``gradients`` found them."""
-        held = {**self._held, **self._noise}
-
-        def hold(instruction: Instruction, value: Any) -> Any:
-            return held.get(instruction.name, value)
-
-        environment = environment_of(self.leaves)
-        environment.update({f"parameter:{name}": tensor for name, tensor in moved.items()})
-        with isolated(self.seed), torch.no_grad():
-            execute(self.program.instructions, environment, self.random_states, hold)
-        return float(environment[self.program.output].detach())
-
-    def mutated(self, program: Program, leaves: Leaves) -> DoublePrecision:
-        """Another program, which shares most instructions with this one, and other values of some leaves."""
-        other = copy(self)
-        other.program = Program(tuple(self._twins.get(i) or _doubled(i) for i in program.instructions), program.output)
-        other.leaves = {**self.leaves, **{name: _double(tensor) for name, tensor in leaves.items()}}
-        other._noise = {name: value for name, value in self._noise.items() if name in program.by_name}
-        other._held, other.base = {}, math.nan
-        return other
-
-    def moved(self, parameters: Mapping[str, Tensor]) -> DoublePrecision:
-        """The same function around another point."""
-        other = copy(self)
-        other.leaves = {
-            **self.leaves,
-            **{f"parameter:{n}": t.requires_grad_(self.leaves[f"parameter:{n}"].requires_grad) for n, t in parameters.items()},
-        }
-        other._held = {}
-        return other
-
-    def parameter(self, name: str) -> Tensor:
-        return self.leaves[f"parameter:{name}"].detach()
-
-
-def _map_tensors(value: Any, function: Any) -> Any:
-    if isinstance(value, Tensor):
-        return function(value)
-    return type(value)(_map_tensors(item, function) for item in value) if isinstance(value, (tuple, list)) else value
-
-
-def _double(tensor: Tensor) -> Tensor:
-    return tensor.detach().double().requires_grad_(tensor.requires_grad) if tensor.is_floating_point() else tensor
-
-
-def _doubled(instruction: Instruction) -> Instruction:
-    def widen(value: Any) -> Any:
-        if isinstance(value, torch.dtype) and value.is_floating_point:
-            return torch.float64
-        if type(value) in (tuple, list):
-            return type(value)(widen(item) for item in value)
-        return {key: widen(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-    return replace(instruction, args=widen(instruction.args), kwargs=widen(dict(instruction.kwargs)))

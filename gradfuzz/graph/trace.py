@@ -18,7 +18,8 @@ from torch import Tensor
 
 from gradfuzz.errors import Refused
 from gradfuzz.graph.capture import capture
-from gradfuzz.graph.execution import DoublePrecision, Pass, environment_of, run_pass
+from gradfuzz.graph.double import DoublePrecision
+from gradfuzz.graph.execution import Pass, environment_of, run_pass
 from gradfuzz.graph.finite_difference import agrees
 from gradfuzz.graph.program import Instruction, Program, Ref, execute, random_state, tensors_of
 from gradfuzz.isolation import isolated, texts
