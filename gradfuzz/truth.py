@@ -24,7 +24,7 @@ from gradfuzz.engine.case_truth import measure_case
 from gradfuzz.engine.runtime.road import RuntimeObservation
 from gradfuzz.engine.worklist import Worklist
 from gradfuzz.graph.double import DoublePrecision
-from gradfuzz.graph.execution import Pass, run_pass
+from gradfuzz.graph.execution import Pass
 from gradfuzz.graph.finite_difference import agrees, along_and_change, length, matches, random_direction, slope, varies
 from gradfuzz.graph.program import Program
 from gradfuzz.graph.trace import TracedCase, norm
@@ -121,7 +121,7 @@ def _cause(
         lost, states = list(traced.live), dict.fromkeys(traced.live, State.MISSING)
     kept = [name for name in traced.live if name not in lost]
     asked = _upstream(traced, mutation, kept) or (_smallest(traced, kept) if lost else kept)
-    needed = traced.live if effect is Effect.NONFINITE or not lost else {*lost, *asked}
+    needed = None if mutation.whole or effect is Effect.NONFINITE or not lost else {*lost, *asked}  # checkpoints cannot tell them apart
     exact = function.gradients(mutation.frozen, mutation.with_grad, needed)
     if exact.stage and effect is not Effect.RAISES:
         return Cause.NONE, None
@@ -271,11 +271,10 @@ def _alive_elsewhere(traced: TracedCase, mutation: Mutation, states: dict[str, S
     waiting = {name for name, state in states.items() if state in LOST}
     if any(states[name] is State.MISSING for name in waiting):
         return False
-    frozen = mutation.frozen | {f"parameter:{name}" for name in traced.parameters if name not in waiting}  # of no interest here
-    for batch in traced.case.batches(traced.thresholds.batches, traced.seed)[1:]:
-        leaves = {**traced.leaves_for(batch), **mutation.tensors}
-        found = run_pass(
-            mutation.program, leaves, traced.random_states, seed=traced.seed, frozen=frozen, with_grad=mutation.with_grad
+    for passes in traced.elsewhere:
+        wanted = None if mutation.whole else waiting
+        found = passes.run(
+            mutation.program, tensors=mutation.tensors, frozen=mutation.frozen, with_grad=mutation.with_grad, wanted=wanted
         ).gradients
         least = traced.thresholds.vanished
         alive = {name for name in waiting if (g := found.get(name)) is not None and norm(g) >= least * traced.norm(name)}

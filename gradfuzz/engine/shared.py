@@ -24,7 +24,6 @@ from gradfuzz.engine.forward import Forward
 from gradfuzz.engine.memo import Compared, Reference
 from gradfuzz.engine.naive import NaiveEngine
 from gradfuzz.engine.retained import COPIES, Pieces, default_bound
-from gradfuzz.graph import resume
 from gradfuzz.graph.execution import EXPECTED, first_line
 from gradfuzz.graph.trace import TracedCase
 from gradfuzz.isolation import isolated, texts
@@ -50,8 +49,7 @@ class SharedEngine:
         self.naive = NaiveEngine(traced)
         sizes = {name: value.nbytes for name, value in traced.values.items()}
         bound = default_bound() if self.bound is None else self.bound
-        if sum(sizes.values()) * (COPIES + 2 * resume.COPIES) <= bound:
-            traced.double.keep()
+        traced.keep(bound - COPIES * sum(sizes[instruction.name] for instruction in traced.program.instructions))
         self.pieces = Pieces(traced.program, traced.leaves, traced.random_states, traced.seed, sizes, bound)
         self.reference = Reference(traced, self.pieces)
         self._outcomes: dict[Hashable, Observation] = {}

@@ -51,8 +51,9 @@ def keep_freed_memory() -> None:
     zeroed page after the other: half the time of a mutant of vgg11_bn, whose gradients take 500 MB. Nothing where there is no glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**26)) if mallopt else ():
-        mallopt(option, value)
+    if mallopt is not None:
+        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**26)):
+            mallopt(option, value)
 
 
 class ProcessGuard:

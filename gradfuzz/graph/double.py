@@ -20,7 +20,8 @@ class DoublePrecision:
     """The same function in float64: parameters, inputs and every floating dtype named in the program.
 
     Noise that was drawn (``randn_like``) and the values of the subject's own stops are held at what they were, so that what is evaluated is
-    the very function whose derivative autograd computes. base: the loss of the last pass.
+    the very function whose derivative autograd computes. base: the loss of the last pass. passes: of the
+    unmutated program, and of what is mutated from it.
     """
 
     def __init__(self, program: Program, leaves: Leaves, random_states: RandomStates, noise: Mapping[str, Any], seed: int = 0) -> None:
@@ -31,7 +32,7 @@ class DoublePrecision:
         self._noise = {name: _map_tensors(value, _double) for name, value in noise.items() if name in program.by_name}
         self._held: dict[str, Any] = {}
         doubled = {name: _double(tensor) for name, tensor in leaves.items()}
-        self._passes = Resumable(self.program, doubled, random_states, seed=seed, watch=self._record)
+        self.passes = Resumable(self.program, doubled, random_states, seed=seed, watch=self._record)
 
     def _record(self, instruction: Instruction, value: Any) -> Any:
         if instruction.name in self._noise:
@@ -40,10 +41,6 @@ class DoublePrecision:
             self._held[instruction.name] = _map_tensors(value, lambda tensor: tensor.detach())
         return value
 
-    def keep(self) -> None:
-        """Retain the pass over this program from now on, for those that are ``mutated`` from it."""
-        self._passes.keep = True
-
     def gradients(
         self, frozen: frozenset[str] = frozenset(), with_grad: frozenset[str] = frozenset(), wanted: Collection[str] | None = None
     ) -> Pass:
@@ -51,7 +48,7 @@ class DoublePrecision:
 
         wanted: names of the parameters whose gradients are of interest, all if None.
         """
-        done = self._passes.run(self.program, tensors=self._changed, frozen=frozen, with_grad=with_grad, watch=self._record, wanted=wanted)
+        done = self.passes.run(self.program, tensors=self._changed, frozen=frozen, with_grad=with_grad, watch=self._record, wanted=wanted)
         self.base = done.loss
         return done
 
@@ -62,7 +59,7 @@ class DoublePrecision:
         def hold(instruction: Instruction, value: Any) -> Any:
             return held.get(instruction.name, value)
 
-        return self._passes.value(self.program, {**self._changed, **_leaves(moved)}, hold)
+        return self.passes.value(self.program, {**self._changed, **_leaves(moved)}, hold)
 
     def mutated(self, program: Program, leaves: Leaves) -> DoublePrecision:
         """Another program, which shares most instructions with this one, and other values of some leaves."""
@@ -88,7 +85,7 @@ class DoublePrecision:
 
     def _leaf(self, name: str) -> Tensor:
         leaf = f"parameter:{name}"
-        return self._changed[leaf] if leaf in self._changed else self._passes.leaves[leaf]
+        return self._changed[leaf] if leaf in self._changed else self.passes.leaves[leaf]
 
 
 def _leaves(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,6 +22,8 @@ from gradfuzz.graph.double import DoublePrecision
 from gradfuzz.graph.execution import Pass, environment_of, run_pass
 from gradfuzz.graph.finite_difference import agrees
 from gradfuzz.graph.program import Instruction, Program, Ref, execute, random_state, tensors_of
+from gradfuzz.graph.resume import COPIES as RETAINED
+from gradfuzz.graph.resume import Resumable
 from gradfuzz.isolation import isolated, texts
 from gradfuzz.records import Thresholds
 from gradfuzz.subjects import Subject
@@ -85,6 +87,19 @@ class TracedCase:
     def double_reference(self) -> Pass:
         """Its pass."""
         return self._double[1]
+
+    @cached_property
+    def elsewhere(self) -> tuple[Resumable, ...]:
+        """Passes over the further batches that the truth looks at."""
+        batches = self.case.batches(self.thresholds.batches, self.seed)[1:]
+        return tuple(Resumable(self.program, self.leaves_for(batch), self.random_states, seed=self.seed) for batch in batches)
+
+    def keep(self, bound: float) -> None:
+        """Retain passes that variants of the program share most of, where all of them together take no more than so many bytes."""
+        size = RETAINED * sum(self.values[instruction.name].nbytes for instruction in self.program.instructions)
+        if size * (2 + self.thresholds.batches - 1) <= bound:
+            for passes in (self.double.passes, *self.elsewhere):
+                passes.keep = True
 
     def norm(self, parameter: str) -> float:
         """Euclidean norm of the reference gradient."""
