@@ -2,10 +2,11 @@
 
     python scripts/bench_engine.py [--models ...] [--depths ...] [--block 60] [--others 24] [--out results/engine/bench_engine.json]
 
-Per model: the whole block family runs through the shared engine, as in a campaign, and a sample of it through the naive one; of all
-operators that change values a sample runs through both. "default" weighs the two as the default plan of ``gradfuzz run`` does (8 sites of
-each operator that changes values), "complete" as a plan of all sites does. Preparing the shared engine (its one pass in pieces) is part of
-its time.
+Per model: the whole block family runs through the shared engine, as in a campaign, and a sample of it through the naive one, and so does
+the flag family; of all operators that change values a sample runs through both. "default" weighs the three as the default plan of
+``gradfuzz run`` does (8 sites of each operator that changes values), "complete" as a plan of all sites does. Preparing the shared engine
+(its one pass in pieces) is part of its time. Operators that break the training loop around the graph are left out: both engines run those
+as they are.
 
 Then the cost against depth: the whole block family of resnets, per mutant. Prints tables, writes the same as JSON, with a manifest.
 """
@@ -34,14 +35,12 @@ from gradfuzz.graph.execution import run_pass
 from gradfuzz.graph.flow import Flow
 from gradfuzz.graph.trace import TracedCase, trace
 from gradfuzz.operators import select
-from gradfuzz.records import Level
 from gradfuzz.subjects import resolve
 
 MODELS = (
     "resnet18 resnet50 vgg11_bn mobilenet_v3_small efficientnet_b0 densenet121 convnext_tiny swin_t vit_b_16 "
     "corpus:transformer corpus:lstm corpus:moe"
 )
-GRAPH_LEVELS = (Level.GRAPH, Level.PARAMETER, Level.INIT, Level.LOSS)
 DEPTHS = "resnet18 resnet34 resnet50 resnet101 resnet152"
 
 
@@ -153,16 +152,18 @@ def bench(traced: TracedCase, block: int, others: int) -> dict[str, Any]:
     preparing = time.perf_counter() - start
     naive = NaiveEngine(traced)
     found = {}
-    changing = [operator for operator in select(None) if operator.level in GRAPH_LEVELS and not operator.keeps_values]
-    complete = {"block": plan(traced, select(["block"]))[1:], "changing": plan(traced, changing)[1:]}
+    changing = [operator for operator in select(None) if not operator.trains and not operator.keeps_values]
+    complete = {family: plan(traced, select([family]))[1:] for family in ("block", "flag")}
+    complete["changing"] = plan(traced, changing)[1:]
     sampled = len(plan(traced, changing, sites=8)) - 1
     differing = 0
     for family, tasks in complete.items():
-        sample = random.Random(0).sample(tasks, min(len(tasks), block if family == "block" else others))
+        whole = family in ("block", "flag")
+        sample = random.Random(0).sample(tasks, min(len(tasks), block if whole else others))
         chosen = set(map(id, sample))
-        seconds = {"naive": 0.0, "shared": 0.0, "sampled": 0.0}
-        # the whole block family runs through the shared engine, as it would in a campaign, the naive one runs the sample
-        for task in tasks if family == "block" else sample:
+        seconds = {"naive": 0.0, "shared": 0.0}
+        # the shared engine runs all that keeps values, as it would in a campaign, the naive one the sample
+        for task in tasks if whole else sample:
             mutation = task.operator.mutate(traced, task.site, task.mutant.variant)
             start = time.perf_counter()
             mine = shared.observe(mutation)
@@ -172,12 +173,12 @@ def bench(traced: TracedCase, block: int, others: int) -> dict[str, Any]:
                 theirs = naive.observe(mutation)
                 seconds["naive"] += time.perf_counter() - start
                 differing += bool(differences(mine, theirs))
-        count = len(tasks) if family == "block" else len(sample)
+        count = len(tasks) if whole else len(sample)
         each = (seconds["shared"] + (preparing if family == "block" else 0.0)) / max(count, 1)
         found[family] = (seconds["naive"] / max(len(sample), 1), each, len(tasks))
 
     def weighed(changing: int) -> float:
-        counts = {"block": found["block"][2], "changing": changing}
+        counts = {family: found[family][2] for family in ("block", "flag")} | {"changing": changing}
         naive_time, shared_time = (sum(found[family][which] * counts[family] for family in found) for which in (0, 1))
         return naive_time / shared_time
 
