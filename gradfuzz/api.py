@@ -50,21 +50,57 @@ def default_folder(model: str) -> Path:
 Shape = tuple[int, ...] | None
 
 
-def trace(model: str, *, seed: int = 0, thresholds: Thresholds | None = None, device: str = "cpu", input_shape: Shape = None) -> TracedCase:
-    """Trace and gate a subject. Raises ``Refused`` with the reason if nothing measured on it would count."""
+def trace(
+    model: str,
+    *,
+    seed: int = 0,
+    thresholds: Thresholds | None = None,
+    device: str = "cpu",
+    input_shape: Shape = None,
+    level: str = "graph",
+) -> TracedCase:
+    """Trace and gate a subject; at the level ``runtime`` run it instead. Raises ``Refused`` with the reason if nothing measured on it would
+    count.
+    """
+    from gradfuzz.engine import runtime
     from gradfuzz.graph.trace import trace as trace_subject
 
+    begin = runtime.trace if level == "runtime" else trace_subject
     with campaign.one_thread():  # as in a campaign, or the last bits would differ
-        return trace_subject(resolve(model, input_shape), seed, thresholds, device)
+        return begin(resolve(model, input_shape), seed, thresholds, device)
 
 
-def plan(model: str, operators: Iterable[str] | None = None, limit: int | None = None, *, seed: int = 0) -> list[Mutant]:
-    """The mutants of a model, the control first."""
-    from gradfuzz.operators import select
+def plan(
+    model: str, operators: Iterable[str] | None = None, limit: int | None = None, *, seed: int = 0, level: str = "graph"
+) -> list[Mutant]:
+    """The mutants of a model, the control first. limit, level: as for ``run``."""
+    return [task.mutant for task in tasks(model, operators, limit, seed=seed, level=level)]
 
-    chosen = select((operators,) if isinstance(operators, str) else operators)
-    campaign.Settings(model, limit=limit)  # refuses a limit that makes no sense
-    return [task.mutant for task in campaign.plan(trace(model, seed=seed), chosen, limit, seed)]
+
+def tasks(
+    model: str,
+    operators: Iterable[str] | None = None,
+    limit: int | None = None,
+    *,
+    seed: int = 0,
+    input_shape: Shape = None,
+    level: str = "graph",
+) -> list[Task]:
+    """The same with their operators and sites."""
+    from gradfuzz import operators as graph
+    from gradfuzz.engine import runtime
+
+    campaign.Settings(model, limit=limit, level=level)  # refuses what makes no sense
+    wanted = (operators,) if isinstance(operators, str) else operators
+    chosen: Any = runtime.select(wanted) if level == "runtime" else graph.select(wanted)
+    return campaign.plan(trace(model, seed=seed, input_shape=input_shape, level=level), chosen, limit, seed)
+
+
+def level_of(mutant: Mutant) -> str:
+    """``runtime`` for what breaks a running step, else ``graph``."""
+    from gradfuzz.engine.runtime import runtime_operators
+
+    return "runtime" if mutant.operator in runtime_operators else "graph"
 
 
 @dataclass(frozen=True)
@@ -89,10 +125,12 @@ def observe(
     thresholds: Thresholds | None = None,
     device: str = "cpu",
     input_shape: Shape = None,
+    level: str = "",
 ) -> Observed:
-    """Run one mutant by its text and measure what it did. input_shape: as for ``run``."""
+    """Run one mutant by its text and measure what it did. input_shape: as for ``run``. level: of its operator unless given."""
     mutant = named(mutant)
-    traced = trace(mutant.subject, seed=seed, thresholds=thresholds, device=device, input_shape=input_shape)
+    level = level or level_of(mutant)
+    traced = trace(mutant.subject, seed=seed, thresholds=thresholds, device=device, input_shape=input_shape, level=level)
     return Observed(mutant, measure_one(mutant, traced, campaign.make_engine(engine, traced)))
 
 
@@ -104,6 +142,7 @@ def measure_one(mutant: Mutant, traced: TracedCase, engine: Engine) -> Truth:
 
 def task_of(mutant: Mutant, traced: TracedCase) -> Task:
     """The task behind a mutant's text. Raises ``BadInput`` with a near miss for an operator or site that does not exist."""
+    from gradfuzz.engine.runtime import RuntimeCase, select
     from gradfuzz.operators import find_site, operators
 
     if mutant.operator == campaign.CONTROL:
@@ -111,7 +150,7 @@ def task_of(mutant: Mutant, traced: TracedCase) -> Task:
         if mutant != control.mutant:
             raise BadInput(f"there is one control: {control.mutant}")
         return control
-    operator = operators[mutant.operator]
+    operator = select([mutant.operator])[0] if isinstance(traced, RuntimeCase) else operators[mutant.operator]
     return campaign.Task(0, mutant, operator, find_site(operator, traced, mutant))
 
 
@@ -143,7 +182,8 @@ def replay(
     settings = tables.manifest["campaign"]
     shape = tuple(map(int, settings["input_shape"].split("x"))) if settings["input_shape"] else None
     limits = Thresholds(**settings["thresholds"])
-    again = observe(mutant, seed=settings["seed"], engine=engine, thresholds=limits, device=settings["device"], input_shape=shape)
+    how: dict[str, Any] = {"device": settings["device"], "input_shape": shape, "level": settings["level"]}
+    again = observe(mutant, seed=settings["seed"], engine=engine, thresholds=limits, **how)
     truth = again.truth
     stored, differences = rows.iloc[0], {}
     for name in REPLAYED:

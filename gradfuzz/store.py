@@ -184,13 +184,17 @@ def check_ours(connection: sqlite3.Connection, folder: Path, *, new: bool) -> No
 
 
 def load(folder: str | Path) -> Tables:
-    """Read a campaign folder, finished or not. Raises ``BadInput`` if there is none, ``DamagedStore`` if it cannot be read."""
+    """Read a campaign folder, finished or not; of a finished one, manifest and Parquet files are enough.
+
+    Raises ``BadInput`` if there is none, ``DamagedStore`` if it cannot be read.
+    """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    if manifest is None or not (folder / "campaign.sqlite").exists():
+    exported = manifest is not None and manifest["status"] == "complete" and all((folder / f"{table}.parquet").exists() for table in TABLES)
+    if manifest is None or not (exported or (folder / "campaign.sqlite").exists()):
         raise BadInput(f"{folder} is no campaign folder: it has no {'manifest.json' if manifest is None else 'campaign.sqlite'}")
     with _explained(folder):
-        if manifest["status"] == "complete" and all((folder / f"{table}.parquet").exists() for table in TABLES):
+        if exported:
             frames = {table: _read_parquet(folder / f"{table}.parquet", columns) for table, columns in TABLES.items()}
         else:
             address = f"{(folder / 'campaign.sqlite').absolute().as_uri()}?mode=ro"

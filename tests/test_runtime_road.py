@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from gradfuzz import campaign
+from gradfuzz import api, campaign
+from gradfuzz.cli import listing, showing
 from gradfuzz.errors import BadInput, Refused
 from gradfuzz.records import Mutant
 
@@ -72,3 +75,18 @@ def test_detectors_that_train_get_the_broken_case(mine, tmp_path):
 def test_a_level_that_does_not_exist_is_refused():
     with pytest.raises(BadInput, match="Did you mean 'runtime'"):
         campaign.Settings("corpus:mlp", level="runtme")
+
+
+def test_runtime_mutants_are_listed_shown_and_replayed(mine, tmp_path, capsys):
+    settings = campaign.Settings(mine, level="runtime", operators=("runtime-detach",), detectors=("grad-none",))
+    campaign.run(settings, tmp_path / "out")
+    listed = listing.mutants(mine, ("runtime-detach",), 0, None, "runtime")
+    (cut,) = [row["mutant"] for row in listed if Mutant.parse(row["mutant"]).site == "mine.py:14:tanh:1"]
+    showing.show(cut, script=False, seed=0, input_shape=None, as_json=True)
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["truth"]["parameters"] == {"first.weight": "missing", "first.bias": "missing"}
+    assert shown["before"] == ["mine.py:14:tanh:1"]
+    assert api.replay(cut, tmp_path / "out").differences == {}
+    assert api.replay(f"{mine}::none::.", tmp_path / "out").truth.effect == "equivalent"
+    with pytest.raises(BadInput, match="break_case"):
+        showing.show(cut, script=True, seed=0, input_shape=None, as_json=False)

@@ -149,6 +149,15 @@ def test_without_its_parquet_files_a_finished_campaign_is_read_from_sqlite(tmp_p
     assert_frame_equal(load(tmp_path).parameters, expected)
 
 
+def test_of_a_finished_campaign_the_exported_files_are_enough(tmp_path: Path) -> None:
+    expected = load(finished(tmp_path)).parameters
+    (tmp_path / "campaign.sqlite").unlink()
+    assert_frame_equal(load(tmp_path).parameters, expected)
+    (tmp_path / "verdicts.parquet").unlink()
+    with pytest.raises(BadInput, match=r"it has no campaign\.sqlite"):
+        load(tmp_path)
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "report.md"
     path.write_text("old")

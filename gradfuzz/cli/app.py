@@ -13,6 +13,7 @@ import typer
 from gradfuzz.cli import campaigns
 from gradfuzz.cli.arguments import (
     AsJson,
+    AtLevel,
     Engine,
     Input,
     Mutant,
@@ -81,6 +82,7 @@ def list_(
     predict: Annotated[
         bool, typer.Option("--predict", help="For mutants: every cut, with what it severs by structure alone, nothing is run.")
     ] = False,
+    level: AtLevel = "graph",
     seed: Seed = 0,
     input_shape: Input = None,
     as_json: AsJson = False,
@@ -102,7 +104,7 @@ def list_(
     elif predict:
         rows = listing.cuts(required(model), seed, shape(input_shape))
     else:
-        rows = listing.mutants(required(model), names(operators), seed, shape(input_shape))
+        rows = listing.mutants(required(model), names(operators), seed, shape(input_shape), level)
     if as_json:
         print(json.dumps(rows, indent=2))
     else:

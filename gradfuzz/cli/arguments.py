@@ -24,6 +24,7 @@ Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Input = Annotated[
     str | None, typer.Option("--input", help="Shape of a random input, 2x3x64x64; for a function that returns a bare module.")
 ]
+AtLevel = Annotated[str, typer.Option(help="graph, or runtime: breaks the calls of the running step, for models that cannot be traced.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on stdout.")]
 Mutant = Annotated[str, typer.Argument(metavar="MUTANT", help="subject::operator::site, as `gradfuzz list mutants` prints it")]
 

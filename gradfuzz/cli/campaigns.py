@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gradfuzz.cli.arguments import AsJson, Device, Engine, Input, Models, Operators, Seed, check_device, names, shape, thresholds
+from gradfuzz.cli.arguments import AsJson, AtLevel, Device, Engine, Input, Models, Operators, Seed, check_device, names, shape, thresholds
 
 
 def run(
@@ -53,9 +53,7 @@ def run(
             "A quarter of the memory, divided among the workers, unless given."
         ),
     ] = None,
-    level: Annotated[
-        str, typer.Option(help="graph, or runtime: breaks the calls of the running step, for models that cannot be traced.")
-    ] = "graph",
+    level: AtLevel = "graph",
     device: Device = "cpu",
     input_shape: Input = None,
     threshold: Annotated[list[str] | None, typer.Option("--threshold", help="name=value; see gradfuzz.Thresholds. Repeatable.")] = None,

@@ -43,13 +43,10 @@ def bugs() -> Rows:
 LISTS: dict[str, Callable[[], Rows]] = {"subjects": subjects, "operators": operators, "detectors": detectors, "bugs": bugs}
 
 
-def mutants(model: str, chosen: tuple[str, ...] | None, seed: int, input_shape: tuple[int, ...] | None) -> Rows:
-    from gradfuzz.campaign import plan
-    from gradfuzz.graph.trace import trace
-    from gradfuzz.operators import select
+def mutants(model: str, chosen: tuple[str, ...] | None, seed: int, input_shape: tuple[int, ...] | None, level: str) -> Rows:
+    from gradfuzz import api
 
-    picked = select(chosen)
-    tasks = plan(trace(resolve(model, input_shape), seed), picked)
+    tasks = api.tasks(model, chosen, seed=seed, input_shape=input_shape, level=level)
     return [{"mutant": str(task.mutant), "module": task.site.module, "source": task.site.source} for task in tasks if task.operator]
 
 

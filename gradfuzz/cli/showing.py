@@ -36,12 +36,17 @@ def show(text: str, *, script: bool, seed: int, input_shape: tuple[int, ...] | N
     from gradfuzz.subjects import resolve
 
     mutant = api.named(text)
-    traced = api.trace(mutant.subject, seed=seed, input_shape=input_shape)
+    level = api.level_of(mutant)
+    traced = api.trace(mutant.subject, seed=seed, input_shape=input_shape, level=level)
     task = api.task_of(mutant, traced)
     mutation, _, truth = measure_task(task, traced, make_engine("naive", traced))
     if script:
         if task.operator is None:
             raise BadInput("the control has no break to reproduce: name a mutant, as `gradfuzz list mutants` prints it")
+        if level == "runtime":
+            raise BadInput(
+                "no script: what a runtime mutant breaks is no line of a program. gradfuzz.engine.runtime.break_case breaks your case"
+            )
         print(scripts.write(traced, resolve(mutant.subject, input_shape), task.operator, mutant, task.site, truth), end="")
         return
     before, after = scripts.excerpt(traced, mutation)
