@@ -1,9 +1,8 @@
 """Run every mutant of the correct side of every real fault, and say which of them are that fault.
 
-python scripts/coupling.py                            all faults of corpora/bugs -> results/coupling
-python scripts/coupling.py NAME ...                   some of them, on the screen only
-python scripts/coupling.py --mutants DIR --bugs DIR   beside it, whether detectors rank alike on the mutants of one campaign folder and on
-                                                      the real faults of another
+python scripts/coupling.py               all faults of corpora/bugs -> results/coupling
+python scripts/coupling.py NAME ...      some of them, on the screen only
+python scripts/coupling.py --bench DIR   beside it, whether detectors rank alike on the mutants and on the real faults of a benchmark
 """
 
 from __future__ import annotations
@@ -31,11 +30,13 @@ from gradfuzz.engine.coupling_study import Coupled, Study, study
 from gradfuzz.engine.eager import STEPS
 from gradfuzz.errors import BadInput
 from gradfuzz.report.coupling import page
+from gradfuzz.store import TABLES, Tables
 from gradfuzz.subjects.bugs import Bug, bugs
 from gradfuzz.subjects.corpus import corpora_folder
 
 NAMES = 5
 FURTHER_SEED = 1
+REAL = ("corpus:bugs/", "corpus:negatives/")
 GROUPS = ("cause", "effect", "level", "part")
 
 
@@ -44,11 +45,9 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="ids of faults; all of them unless given")
     parser.add_argument("--out", type=Path, default=Path("results/coupling"), help="folder for the tables and the page")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--mutants", type=Path, help="campaign folder: what detectors said of mutants")
-    parser.add_argument("--bugs", type=Path, help="campaign folder: what detectors said of real faults")
+    parser.add_argument("--bench", type=Path, help="folder of a finished `gradfuzz bench`")
     arguments = parser.parse_args()
-    if (arguments.mutants is None) != (arguments.bugs is None):
-        raise BadInput("a ranking is compared with a ranking: give both --mutants and --bugs")
+    rankings = by_origin(gradfuzz.load(arguments.bench)) if arguments.bench else None
     records, start = bugs(), time.perf_counter()
     missing = sorted(set(arguments.names) - set(records))
     if missing:
@@ -58,9 +57,24 @@ def main() -> int:
     reasons = explained(faults, whole=not arguments.names)
     if arguments.names:
         return 0
-    agreement = rank_agreement(gradfuzz.load(arguments.mutants), gradfuzz.load(arguments.bugs)) if arguments.bugs else None
+    agreement = rank_agreement(*rankings) if rankings else None
     write(arguments.out, faults, [one for one, _ in pairs], reasons, agreement, time.perf_counter() - start)
     return 0
+
+
+def by_origin(tables: Tables) -> tuple[Tables, Tables]:
+    """What a benchmark asked about mutants and their controls, and about real faults, their correct sides and real negatives."""
+    real: dict[bool, set[str]] = {True: set(), False: set()}
+    for mutant, subject in zip(tables.mutants["mutant"], tables.mutants["subject"], strict=True):
+        real[subject.startswith(REAL)].add(mutant)
+    if not all(real.values()):
+        raise BadInput("a ranking is compared with a ranking: take a benchmark of the whole set, without --quick and --on")
+    parts = [
+        {name: frame[frame["mutant"].isin(names)] for name in TABLES if (frame := getattr(tables, name)) is not None}
+        for names in (real[False], real[True])
+    ]
+    first, second = (Tables(**part, manifest=tables.manifest) for part in parts)
+    return first, second
 
 
 def run(names: list[str], jobs: int) -> list[tuple[Study, Study]]:
