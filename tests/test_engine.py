@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch import nn
 
 from gradfuzz import api
 from gradfuzz.campaign import Task, plan, verify
@@ -10,9 +12,11 @@ from gradfuzz.engine.naive import NaiveEngine
 from gradfuzz.engine.shared import SharedEngine
 from gradfuzz.engine.verify import differences
 from gradfuzz.errors import EngineDisagreement
-from gradfuzz.graph.trace import TracedCase
+from gradfuzz.graph.trace import TracedCase, trace_case
 from gradfuzz.operators import Operator, operators, select
+from gradfuzz.records import Mutant
 from gradfuzz.subjects import providers
+from gradfuzz.subjects.case import Case
 
 CORPUS = [f"corpus:{name}" for name in providers["corpus"].names() if "/" not in name]
 _traced: dict[str, TracedCase] = {}
@@ -83,6 +87,17 @@ def test_a_mutant_that_cannot_be_taken_in_pieces_is_handed_over_and_counted() ->
     task = api.task_of(operators["checkpoint-without-input-grad"].example, case)
     shared.observe(task.operator.mutate(case, task.site))  # type: ignore[union-attr]
     assert dict(shared.handed_over) == {"a region of it runs as one call": 1}
+
+
+def test_no_grad_does_not_hold_what_a_call_only_passes_on() -> None:
+    """Dropout of nothing returns its very argument, which requires grad as before."""
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.0), nn.ReLU(), nn.Flatten(), nn.Dropout().eval(), nn.Linear(8, 8), nn.Flatten(0))
+    case = trace_case("mine", Case(model, (torch.randn(5, 4), torch.randn(40)), nn.functional.mse_loss))
+    shared = SharedEngine(case)
+    shared.tiny = False
+    assert disagreements(case, plan(case, select(None)), shared) == []
+    idle = api.task_of(Mutant("mine", "no-grad-region", "1"), case)
+    assert shared.observe(idle.operator.mutate(case, idle.site)).compared == {}  # type: ignore[union-attr]
 
 
 def test_an_answer_does_not_depend_on_what_was_asked_before() -> None:

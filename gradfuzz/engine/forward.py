@@ -106,7 +106,7 @@ class Forward:
             return False  # its readers are edited, and so wait already
         if not self._same_call(now, old):
             piece = self._execute(now)
-        elif (is_composite(now) or is_view(now)) and self._other_needs(now, old):
+        elif (is_composite(now) or is_view(now) or self.base.pieces[name].passes_on) and self._other_needs(now, old):
             piece = self._again(now)
         else:
             piece = self._narrowed(now, old)

@@ -40,6 +40,11 @@ class Piece:
         return self.output is not None
 
     @property
+    def passes_on(self) -> bool:
+        """Whether the result is one of the inputs itself (dropout of nothing): no grad mode keeps it from requiring grad."""
+        return any(tensor is one for tensor in tensors_of(self.output) for _, given in self.inputs for one in tensors_of(given))
+
+    @property
     def needs(self) -> Needs:
         """False, True, or which elements of a tuple."""
         if self.output is None or isinstance(self.output, Tensor):
