@@ -36,6 +36,7 @@ PLAIN: tuple[tuple[str, str, Callable[..., object], tuple[object, ...]], ...] = 
     ("softmax", "torch.softmax({}, 1)", aten.softmax.int, (1,)),
     ("cumulative", "{}.cumsum(1)", aten.cumsum.default, (1,)),
     ("dropout", "F.dropout({}, 0.25)", aten.dropout.default, (0.25, True)),
+    ("passed_on", "F.dropout({}, 0.0)", aten.dropout.default, (0.0, True)),
 )
 for _name, _text, _target, _args in PLAIN:
     kind(_name)(_elementwise(_text, _target, *_args))
