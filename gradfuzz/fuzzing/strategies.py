@@ -32,6 +32,7 @@ from gradfuzz.subjects.case import Case
 
 MAX_LAYERS, MAX_WIDTH, WIDEST = 5, 4, 12
 _RARELY = st.sampled_from((False, False, False, False, False, True))
+_PERHAPS, _OFTEN = st.sampled_from((False, True)), st.sampled_from((False, True, True, True))
 _BACK, _FURTHER_BACK = st.sampled_from((0, 0, 0, 0, 1, 2, 3)), st.sampled_from((1, 1, 2, 0, 3))
 
 
@@ -48,22 +49,24 @@ def architectures(
     if must:
         _known([must])
     inputs = draw(st.lists(st.sampled_from(("float", "tokens")), min_size=1, max_size=2))
-    widths = st.integers(1, max_width)
-    width, layers, sizes = draw(widths), list[Layer](), [0] * len(inputs)
+    width, layers = draw(st.integers(1, max_width)), list[Layer]()
     sizes = [width for _ in inputs]
-    count = draw(st.integers(1 if must else 0, max_layers))
-    place_of_must = draw(st.integers(0, count - 1)) if must else -1
-    for place in range(count):
-        kind = KINDS[must if place == place_of_must else draw(st.sampled_from(names))]
-        # the latest values first, so that a shrunk architecture is a chain
-        back = [draw(_BACK), *(draw(_FURTHER_BACK) for _ in range(kind.reads - 1))]
-        reads = tuple(len(sizes) - 1 - offset % len(sizes) for offset in back)
-        own = draw(widths) if kind.weights else 1
-        frozen, tied = kind.weights and draw(_RARELY), kind.tie and draw(_RARELY)
-        if kind.name == "concat" and sizes[reads[0]] + sizes[reads[1]] > WIDEST:
-            kind = KINDS["residual"]
-        layers.append(Layer(kind.name, reads, own, frozen, tied))
-        sizes.append(_width(kind.name, own, [sizes[read] for read in reads]))
+
+    def add(more: st.SearchStrategy[bool] | None, several: tuple[str, ...]) -> bool:
+        drawn = draw(_layer(more, several, tuple(sizes), max_width))
+        if drawn is not None:
+            layers.append(drawn)
+            sizes.append(_width(drawn.kind, drawn.width, [sizes[read] for read in drawn.reads]))
+        return drawn is not None
+
+    place_of_must = -1
+    if must:
+        while len(layers) < max_layers - 1 and add(_PERHAPS, names):
+            pass
+        place_of_must = len(layers)
+        add(None, (must,))
+    while len(layers) < max_layers and add(_PERHAPS if must else _OFTEN, names):
+        pass
     heads = [Head(draw(st.sampled_from(tuple(LOSSES))), len(sizes) - 1)]
     for _ in range(draw(st.integers(0, 2))):
         heads.append(Head(draw(st.sampled_from(tuple(LOSSES))), draw(st.integers(0, len(sizes) - 1)), draw(st.sampled_from((1.0, 0.5)))))
@@ -71,6 +74,27 @@ def architectures(
         heads[-1] = Head(heads[-1].loss, len(inputs) + place_of_must, heads[-1].weight)
     tokens, batch, seed = draw(st.integers(2, 4)), draw(st.integers(3, 5)), draw(st.integers(0, 999))
     return pruned(Architecture(tuple(layers), tuple(heads), tuple(inputs), width, tokens, batch, seed))
+
+
+@st.composite
+def _layer(
+    draw: st.DrawFn, more: st.SearchStrategy[bool] | None, names: tuple[str, ...], sizes: tuple[int, ...], most: int
+) -> Layer | None:
+    """A layer behind others, or None for no more. One strategy draws both, so that a layer that does not matter is dropped as a whole.
+
+    sizes: features of the values that it may read. most: features it may give.
+    """
+    if more is not None and not draw(more):
+        return None
+    kind = KINDS[draw(st.sampled_from(names))]
+    # the latest values first, so that a shrunk architecture is a chain
+    back = [draw(_BACK), *(draw(_FURTHER_BACK) for _ in range(kind.reads - 1))]
+    reads = tuple(len(sizes) - 1 - offset % len(sizes) for offset in back)
+    own = draw(st.integers(1, most)) if kind.weights else 1
+    frozen, tied = kind.weights and draw(_RARELY), kind.tie and draw(_RARELY)
+    if kind.name == "concat" and sizes[reads[0]] + sizes[reads[1]] > WIDEST:
+        kind = KINDS["residual"]
+    return Layer(kind.name, reads, own, frozen, tied)
 
 
 def _width(kind: str, own: int, given: list[int]) -> int:
