@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kruskal, mannwhitneyu
+from scipy.stats import kruskal, mannwhitneyu, rankdata, spearmanr, wilcoxon
 from statsmodels.stats.multitest import multipletests
 
 from gradfuzz.analysis.fragility import NOTICED_BY_ITSELF
@@ -126,3 +126,31 @@ def _pair(one: str, other: str, a: Array, b: Array) -> dict[str, Any]:
         "delta": float(sign.mean()),
         "p_value": float(mannwhitneyu(a, b).pvalue),
     }
+
+
+def association(table: pd.DataFrame, column: str, value: str = "killing", *, seed: int = 0) -> dict[str, float]:
+    """Spearman's rank correlation over models, with a percentile interval of resampled models and its p-value: rho, low, high, p_value."""
+    both = table[[column, value]].dropna().to_numpy(dtype=float)
+    if len(both) < 3:
+        return dict.fromkeys(("rho", "low", "high", "p_value"), float("nan")) | {"models": len(both)}
+    whole = spearmanr(both[:, 0], both[:, 1])
+    random = np.random.default_rng(seed)
+    drawn = rankdata(both[random.integers(0, len(both), (REPLICATES, len(both)))], axis=1)
+    apart = drawn - drawn.mean(axis=1, keepdims=True)
+    product, sizes = (apart[..., 0] * apart[..., 1]).sum(axis=1), np.sqrt((apart**2).sum(axis=1)).prod(axis=1)
+    rho = product[sizes > 0] / sizes[sizes > 0]
+    low, high = np.quantile(rho, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return {"rho": float(whole.statistic), "low": float(low), "high": float(high), "p_value": float(whole.pvalue), "models": len(both)}
+
+
+def paired(first: pd.Series, second: pd.Series, *, seed: int = 0) -> dict[str, float]:
+    """The mean difference of two measurements of the same models, by name: difference, low, high (models resampled), p_value (Wilcoxon's
+    signed ranks), models, larger (share of models in which the first is larger).
+    """
+    both = pd.concat([first, second], axis=1, join="inner").dropna().to_numpy(dtype=float)
+    apart = both[:, 0] - both[:, 1]
+    low, high = bootstrap_mean(apart, seed=seed)
+    tested = float(wilcoxon(apart).pvalue) if len(apart) > 1 and apart.any() else float("nan")
+    mean = float(apart.mean()) if len(apart) else float("nan")
+    larger = float((apart > 0).mean()) if len(apart) else float("nan")
+    return {"difference": mean, "low": low, "high": high, "p_value": tested, "models": len(apart), "larger": larger}

@@ -14,7 +14,6 @@ from gradfuzz.analysis.fragility import EFFECTS
 from gradfuzz.analysis.judgement import expected, outcomes
 from gradfuzz.analysis.leaderboard import leaderboard
 from gradfuzz.analysis.ranking import Ranking, rank_detectors, score_by_subject
-from gradfuzz.analysis.structure import structure
 from gradfuzz.errors import BadInput
 from gradfuzz.report.reading import Campaign
 from gradfuzz.store import Tables
@@ -52,7 +51,7 @@ class Many:
     @cached_property
     def fragility(self) -> pd.DataFrame:
         """One row per model (see ``analysis.families``), the most fragile first."""
-        rows = [fragility_row(one.tables, structure(one.graph) if one.graph else None) for one in self.campaigns]
+        rows = [fragility_row(one.tables, one.structure) for one in self.campaigns]
         return pd.DataFrame(rows).sort_values(["killing", "model"], ascending=[False, True], ignore_index=True)
 
     @cached_property

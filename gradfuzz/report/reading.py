@@ -12,22 +12,30 @@ from typing import Any
 import pandas as pd
 
 from gradfuzz.analysis.judgement import outcomes
+from gradfuzz.analysis.structure import Structure, structure
 from gradfuzz.errors import BadInput, DamagedStore
 from gradfuzz.store import Tables, load
 
 
 @dataclass(frozen=True)
 class Campaign:
-    """graph: ``graph.json`` (see ``graph.describe``), None in folders older than it. code: by mutant, the lines before and after."""
+    """graph: ``graph.json`` (see ``graph.describe``), None in folders older than it. code: by mutant, the lines before and after.
+    kind: what of the graph is known where it is not there itself.
+    """
 
     tables: Tables
     folder: Path | None = None
     graph: dict[str, Any] | None = None
     code: dict[str, Any] = field(default_factory=dict)
+    kind: Structure | None = None
 
     @property
     def model(self) -> str:
         return str(self.tables.manifest["campaign"]["model"])
+
+    @cached_property
+    def structure(self) -> Structure | None:
+        return structure(self.graph) if self.graph else self.kind
 
     @cached_property
     def outcomes(self) -> pd.DataFrame:
