@@ -148,6 +148,14 @@ def test_a_campaign_with_next_to_nothing_has_a_report_in_every_format(tmp_path: 
     assert all(path.stat().st_size > 0 for path in write([folder], FORMATS))
 
 
+def test_a_campaign_without_a_row_is_refused_in_one_line(tmp_path: Path) -> None:
+    from report_campaigns import mutants
+
+    folder = made(tmp_path, rows=mutants("made:net")[:0], said=[], planned=99)
+    with pytest.raises(BadInput, match="has no row yet"):
+        write([folder])
+
+
 def test_an_interrupted_campaign_says_so(tmp_path: Path) -> None:
     from gradfuzz.report.model import Model
     from gradfuzz.report.page import render

@@ -36,13 +36,17 @@ def write(folders: Sequence[Path], formats: Sequence[str] = DEFAULT, out: Path |
     found = find(folders)
     if out is None and len(folders) > 1:
         raise BadInput("where shall a report over several folders go? Add --out FOLDER")
+    campaigns = [read(folder) for folder in found]
+    for folder, campaign in zip(found, campaigns, strict=True):
+        if campaign.tables.mutants.empty:
+            raise BadInput(f"{folder} has no row yet, so there is nothing to report: finish it with the same `gradfuzz run` and --resume")
     target = out or folders[0]
     target.mkdir(parents=True, exist_ok=True)
     if len(found) == 1:
-        return write_model(read(found[0]), target, formats)
+        return write_model(campaigns[0], target, formats)
     from gradfuzz.report.many import Many
 
-    return write_many(Many([read(folder) for folder in found]), target, formats)
+    return write_many(Many(campaigns), target, formats)
 
 
 def write_model(campaign: Campaign, folder: Path, formats: Sequence[str]) -> list[Path]:
