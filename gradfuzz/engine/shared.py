@@ -68,12 +68,14 @@ class SharedEngine:
             reason = reason or "a region of it runs as one call"
         elif not mutation.preserving and self.tiny:
             reason = reason or "it changes values, and one plain pass of so small a subject is quicker"
-        if reason:
-            self.handed_over[reason] += 1
-            return self.naive.observe(mutation)
-        return self._observe(mutation)
+        done = None if reason else self._observe(mutation)
+        if done is None:
+            self.handed_over[reason or "it changes a layout, and one plain pass of so small a subject is quicker"] += 1
+            done = self.naive.observe(mutation)
+        return done
 
-    def _observe(self, mutation: Mutation) -> Observation:
+    def _observe(self, mutation: Mutation) -> Observation | None:
+        """None where a plain pass is quicker."""
         traced, output = self.traced, mutation.program.output
         forward = Forward(self.pieces, traced.program, traced.random_states, mutation)
         done = Observation(stage="forward")
@@ -84,6 +86,8 @@ class SharedEngine:
                 effect = self._effect(mutation, forward)
                 if effect in self._outcomes:
                     return self._again(self._outcomes[effect], caught)
+                if self.tiny and forward.dirty:
+                    return None
                 forward.run()
                 done.loss = float(forward.value(output)) if forward.origin(output) in forward.dirty else traced.reference.loss
                 done.stage, done.severed = "backward", not forward.needs(output)
