@@ -154,10 +154,15 @@ def write(out: Path) -> None:
     drawn = out / "figures"
     drawn.mkdir(exist_ok=True)
     for name, (label, figure) in drawings(train).items():
-        (drawn / f"{name}.svg").write_text(figures.svg(figure, label).replace("currentColor", "#333333") + "\n", "utf-8")
+        (drawn / f"{name}.svg").write_text(on_paper(figures.svg(figure, label)), "utf-8")
     modes(train, still).to_csv(out / "tables" / "modes.csv", index=False)
     (out / "README.md").write_text(findings(train, still, about), "utf-8")
     print(f"{len(train.campaigns)} models, {len(still.campaigns)} of them in eval mode too: {out}/README.md, report.html, figures/")
+
+
+def on_paper(svg: str) -> str:
+    """A figure that stands alone, dark on white wherever it is shown."""
+    return svg.replace("currentColor", "#333333").replace(">", '><rect width="100%" height="100%" fill="#ffffff"/>', 1) + "\n"
 
 
 if __name__ == "__main__":

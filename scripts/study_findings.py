@@ -70,7 +70,8 @@ def _families(train: Many) -> list[str]:
     said = "\n".join(lines) if lines else "No two families can be told apart after Holm's correction."
     return [
         "## By family",
-        "Figure: `figures/families.svg`; table: `tables/families.csv`. The family is read off the graph.",
+        "![Fragility by family](figures/families.svg)",
+        "Table: `tables/families.csv`; every model: `tables/fragility.csv`. The family is read off the graph.",
         table(
             ("family", "models", "killing cuts, mean", "95 %"),
             ((r["family"], r["models"], percent(r["mean"]), _interval(r)) for r in train.families.to_dict("records")),
@@ -83,8 +84,8 @@ def _families(train: Many) -> list[str]:
 def _normalisation(train: Many) -> list[str]:
     return [
         "## By normalisation",
-        "Figure: `figures/normalisations.svg`; table: `tables/normalisations.csv`. Normalisation and family go together, so "
-        "this is no effect of its own.",
+        "![Fragility by normalisation](figures/normalisations.svg)",
+        "Table: `tables/normalisations.csv`. Normalisation and family go together, so this is no effect of its own.",
         table(
             ("normalisation", "models", "killing cuts, mean", "95 %"),
             ((r["normalisation"], r["models"], percent(r["mean"]), _interval(r)) for r in train.normalisations.to_dict("records")),
@@ -101,7 +102,8 @@ def _depth(train: Many) -> list[str]:
         )
     return [
         "## Depth and skip connections",
-        "Figure: `figures/scatter.svg`; table: `tables/fragility.csv`. Spearman's rank correlation with the share of killing cuts.",
+        "![Depth and skip connections against fragility](figures/scatter.svg)",
+        "Table: `tables/fragility.csv`. Spearman's rank correlation with the share of killing cuts.",
         table(("of a model", "models", "rho", "95 %", "p"), rows),
     ]
 
@@ -160,8 +162,8 @@ def _effects(train: Many) -> list[str]:
     return [
         "## What breaks do",
         f"Of the faults of a model, weighted by how many possible ones each stands for, {percent(measured['silent'].mean())} raise nothing "
-        f"and warn of nothing, and {percent(measured['invisible'].mean())} leave the loss of that step as it was (means over models). "
-        "Figure: `figures/causes.svg`.",
+        f"and warn of nothing, and {percent(measured['invisible'].mean())} leave the loss of that step as it was (means over models).",
+        "![Effects by cause](figures/causes.svg)",
         f"All mutants by effect, weighted:\n\n{lines}",
     ]
 
@@ -180,7 +182,9 @@ def _detectors(train: Many) -> list[str]:
     )  # fmt: skip
     return [
         "## Who notices: rules that look at the gradients of one pass",
-        "Asked about every mutant of every model. Figures: `figures/recall.svg`, `figures/ranks.svg`; table: `tables/detectors.csv`.",
+        "Asked about every mutant of every model. Table: `tables/detectors.csv`.",
+        "![Recall against false alarms](figures/recall.svg)",
+        "![Average ranks with critical difference](figures/ranks.svg)",
         table(("rule", "recall", "95 %", "false alarms", "95 %", "balanced accuracy"), rows),
     ]
 
