@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -230,6 +231,25 @@ def test_workers_killed_in_the_middle_lose_nothing(tables: Tables, tmp_path: Pat
 
 
 NOWHERE = Prepare(Settings("corpus:no-such-model"))
+
+
+def test_after_kill_9_of_the_parent_its_workers_end_and_leave_no_folder_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gradfuzz", "run", "--model", "corpus:transformer", "--jobs", "2", "--out", str(tmp_path / "out")]
+    (tmp_path / "scratch").mkdir()
+    running = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path / "scratch")}, stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: len(list((tmp_path / "scratch").glob("gradfuzz-*/timeout"))) == 2)
+    finally:
+        running.kill()
+        running.wait()
+    wait_until(lambda: not list((tmp_path / "scratch").glob("gradfuzz-*")))
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_an_idle_worker_that_is_killed_is_replaced() -> None:

@@ -11,6 +11,7 @@ import ctypes
 import faulthandler
 import mmap
 import os
+import shutil
 import signal
 import struct
 import threading
@@ -60,7 +61,7 @@ class ProcessGuard:
     """Lives in the worker. folder: where the page is, and where what ran when time was up is written."""
 
     def __init__(self, folder: Path, memory: int | None) -> None:
-        self._page = Page(folder / "page")
+        self._folder, self._page = folder, Page(folder / "page")
         self._trace = (folder / "timeout").open("w", encoding="utf-8")
         keep_freed_memory()
         self._memory, self._parent, self._pid = memory, os.getppid(), os.getpid()
@@ -80,7 +81,8 @@ class ProcessGuard:
 
     def _watch(self) -> None:
         while True:
-            if os.getppid() != self._parent:
+            if os.getppid() != self._parent:  # killed, so that nobody else clears up
+                shutil.rmtree(self._folder, ignore_errors=True)
                 os._exit(1)
             if self._memory is not None and resident() > self._memory:
                 _, place, detector, _ = self._page.read()
