@@ -61,10 +61,10 @@ class SharedEngine:
         self.obstacle = f"taken in pieces, the gradient of {differs} is not autograd's to the bit" if differs else ""
 
     def observe(self, mutation: Mutation) -> Observation:
-        if isinstance(mutation, CaseMutation):
-            return self.naive.observe(mutation)
         reason = self.obstacle
-        if mutation.whole:
+        if isinstance(mutation, CaseMutation):
+            reason = "it breaks the training program around the step"
+        elif mutation.whole:
             reason = reason or "a region of it runs as one call"
         elif not mutation.preserving and self.tiny:
             reason = reason or "it changes values, and one plain pass of so small a subject is quicker"
