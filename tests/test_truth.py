@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ from gradfuzz.engine import Observation
 from gradfuzz.engine.naive import NaiveEngine
 from gradfuzz.errors import Refused
 from gradfuzz.graph.double import DoublePrecision
+from gradfuzz.graph.finite_difference import varies
 from gradfuzz.graph.flow import Cut, Flow
 from gradfuzz.graph.program import Program
 from gradfuzz.graph.trace import TracedCase, trace_case
@@ -469,3 +470,36 @@ def test_a_signature_tells_apart_what_the_norms_do_not(two: TracedCase) -> None:
     _, third = after(two, "mul", fn.wrong_backward, "negated", preserves=True)
     assert one.signature != other.signature
     assert one.signature == third.signature  # every gradient is the same: one and the same bug to any checker
+
+
+@dataclass
+class OneParameter:
+    """What ``varies`` asks of a function, with a loss of one's own."""
+
+    loss: Callable[[float], float]
+    seed: int = 0
+
+    @property
+    def base(self) -> float:
+        return self.loss(0.0)
+
+    def parameter(self, name: str) -> Tensor:
+        return torch.zeros(1, dtype=torch.float64)
+
+    def value(self, moved: Mapping[str, Tensor]) -> float:
+        return self.loss(float(moved["w"]))
+
+
+@pytest.mark.parametrize(
+    ("loss", "follows"),
+    [
+        (lambda w: 1.0 + 1e-3 * w, True),
+        (lambda w: 1.0 + abs(w), True),
+        (lambda w: 1.0, False),
+        (lambda w: 1.0 + 1e-16 * w, False),
+        (lambda w: 1.0 + (1e-2 if w else 0.0), False),  # rounding, blown up
+        (lambda w: 1.0 + math.copysign(1e-2, w) * (w != 0.0), False),
+    ],
+)
+def test_a_loss_that_jumps_however_little_moves_does_not_follow(loss: Callable[[float], float], follows: bool) -> None:
+    assert varies(cast("DoublePrecision", OneParameter(loss)), ["w"], Thresholds()) is follows
