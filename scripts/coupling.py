@@ -25,6 +25,8 @@ import torch
 
 import gradfuzz
 from gradfuzz.analysis.coupling import by_kind, by_operator, rank_agreement, shares
+from gradfuzz.benchmark.frozen import BUG
+from gradfuzz.campaign.settings import CONTROL
 from gradfuzz.engine.coupling import TOLERANCE, Coupling
 from gradfuzz.engine.coupling_study import Coupled, Study, study
 from gradfuzz.engine.eager import STEPS
@@ -36,7 +38,7 @@ from gradfuzz.subjects.corpus import corpora_folder
 
 NAMES = 5
 FURTHER_SEED = 1
-REAL = ("corpus:bugs/", "corpus:negatives/")
+REAL, AS_WRITTEN = ("corpus:bugs/", "corpus:negatives/"), (BUG, CONTROL)
 GROUPS = ("cause", "effect", "level", "part")
 
 
@@ -65,8 +67,8 @@ def main() -> int:
 def by_origin(tables: Tables) -> tuple[Tables, Tables]:
     """What a benchmark asked about mutants and their controls, and about real faults, their correct sides and real negatives."""
     real: dict[bool, set[str]] = {True: set(), False: set()}
-    for mutant, subject in zip(tables.mutants["mutant"], tables.mutants["subject"], strict=True):
-        real[subject.startswith(REAL)].add(mutant)
+    for mutant, subject, operator in tables.mutants[["mutant", "subject", "operator"]].itertuples(index=False):
+        real[subject.startswith(REAL) and operator in AS_WRITTEN].add(mutant)
     if not all(real.values()):
         raise BadInput("a ranking is compared with a ranking: take a benchmark of the whole set, without --quick and --on")
     parts = [
