@@ -27,6 +27,7 @@ class Piece:
     value: its result, cut off. inputs: per use of a value that requires grad, the value's name and the stand-in that was used (a tensor,
     or a tuple of tensors). output: the result with its little graph; None where nothing in it requires grad. direct: a quicker way
     through that graph, if there is one. sent: what it sends for the cotangent of the reference pass, for whoever wants to keep that.
+    passes_on: name of the input that the result is itself (dropout of nothing), or "": then no grad mode keeps it from requiring grad.
     """
 
     value: Any
@@ -34,15 +35,11 @@ class Piece:
     output: Any = None
     direct: Direct | None = None
     sent: tuple[Any, ...] | None = None
+    passes_on: str = ""
 
     @property
     def requires_grad(self) -> bool:
         return self.output is not None
-
-    @property
-    def passes_on(self) -> bool:
-        """Whether the result is one of the inputs itself (dropout of nothing): no grad mode keeps it from requiring grad."""
-        return any(tensor is one for tensor in tensors_of(self.output) for _, given in self.inputs for one in tensors_of(given))
 
     @property
     def needs(self) -> Needs:
@@ -109,6 +106,7 @@ def run_piece(
     edited: it is no part of the traced program, and may ask whether its argument is a leaf; parameters are, other values are not.
     """
     inputs: list[tuple[str, Any]] = []
+    given: list[tuple[str, Any]] = []
 
     def stand_in(ref: Ref) -> Any:
         value = environment[ref.name]
@@ -117,7 +115,9 @@ def run_piece(
             return value
         fresh = _cut_off(value, needs)
         inputs.append((ref.name, fresh))
-        return torch.ops.aten.alias(fresh) if edited and isinstance(fresh, Tensor) and not ref.name.startswith("parameter:") else fresh
+        leaf = not edited or not isinstance(fresh, Tensor) or ref.name.startswith("parameter:")
+        given.append((ref.name, fresh if leaf else torch.ops.aten.alias(fresh)))
+        return given[-1][1]
 
     args, kwargs = substitute(instruction.args, stand_in), substitute(dict(instruction.kwargs), stand_in)
     if instruction.name in random_states:
@@ -126,7 +126,8 @@ def run_piece(
         result = instruction.target(*args, **kwargs)
     if not any(tensor.requires_grad for tensor in tensors_of(result)):
         return Piece(result)
-    return Piece(_cut_off(result, False), tuple(inputs), result)
+    same = next((name for name, handed in given if handed is result), "")
+    return Piece(_cut_off(result, False), tuple(inputs), result, passes_on=same)
 
 
 def _cut_off(value: Any, needs: Needs) -> Any:

@@ -67,7 +67,7 @@ class Pieces:
 
     environment: value by name, leaves included. pieces: by instruction. received: per instruction, what it sent to each of its inputs.
     cotangents: per value and per parameter leaf, what reaches it. requires, reads: of everything whether it requires grad, and of every
-    instruction the values to which it sends something; these two are always in memory.
+    instruction the values to which it sends something; passed_on: of those that return an argument itself, which; always in memory.
     """
 
     environment: Mapping[str, Any]
@@ -84,6 +84,7 @@ class Pieces:
             name: bool(tensor.requires_grad) for name, tensor in environment_of(leaves).items() if isinstance(tensor, Tensor)
         }
         self.reads: dict[str, tuple[str, ...]] = {}
+        self.passed_on: dict[str, str] = {}
         self.segments = [Segment(part) for part in cut(program.instructions, sizes, bound)]
         self.segment_of = {i.name: number for number, segment in enumerate(self.segments) for i in segment.instructions}
         self.variants: dict[Hashable, Piece] = {}  # instructions run again on the same values, where other things require grad
@@ -167,6 +168,8 @@ class Pieces:
             segment.pieces[instruction.name] = piece
             segment.values[instruction.name] = environment[instruction.name] = piece.value
             self.requires[instruction.name] = piece.needs
+            if piece.passes_on:
+                self.passed_on[instruction.name] = piece.passes_on
             self.reads[instruction.name] = tuple(name for name, _ in piece.inputs)
 
     def _backward(self, segment: Segment, first: bool) -> None:

@@ -58,7 +58,21 @@ class SharedEngine:
             self.pieces.adopt(traced.reference.gradients)
         computed = [traced.values[instruction.name] for instruction in traced.program.instructions]
         self.tiny = sum(value.nbytes for value in computed) < TINY * max(sum(value.tensors for value in computed), 1)
-        self.obstacle = f"taken in pieces, the gradient of {differs} is not autograd's to the bit" if differs else ""
+        self.ambiguous = self._ambiguous()
+        self.obstacle = self.ambiguous or (f"taken in pieces, the gradient of {differs} is not autograd's to the bit" if differs else "")
+
+    def _ambiguous(self) -> str:
+        """Where a call returns its very argument, autograd sees one value in the place of two, and adds up what all its readers send in one
+        order; of two readers the order is no matter.
+        """
+        passed_on, readers = self.pieces.passed_on, Counter[str]()
+        for name, uses in self.reference.uses.items():
+            first = name
+            while first in passed_on:
+                first = passed_on[first]
+            readers[first] += sum(user not in passed_on for user, _ in uses)
+        found = next((name for name, value in passed_on.items() if value not in passed_on and readers[value] > 1), "")
+        return f"{found} returns its very argument, which several read" if found else ""
 
     def observe(self, mutation: Mutation) -> Observation:
         reason = self.obstacle
@@ -70,12 +84,12 @@ class SharedEngine:
             reason = reason or "it changes values, and one plain pass of so small a subject is quicker"
         done = None if reason else self._observe(mutation)
         if done is None:
-            self.handed_over[reason or "it changes a layout, and one plain pass of so small a subject is quicker"] += 1
+            self.handed_over[reason or "a plain pass is quicker, or surer"] += 1
             done = self.naive.observe(mutation)
         return done
 
     def _observe(self, mutation: Mutation) -> Observation | None:
-        """None where a plain pass is quicker."""
+        """None where it changes the layout of a value in a small subject, and where an edited call returns its very argument."""
         traced, output = self.traced, mutation.program.output
         forward = Forward(self.pieces, traced.program, traced.random_states, mutation)
         done = Observation(stage="forward")
@@ -89,6 +103,8 @@ class SharedEngine:
                 if self.tiny and forward.dirty:
                     return None
                 forward.run()
+                if any(forward.pieces[name].passes_on for name in forward.edited if name in self.pieces.requires):
+                    return None
                 done.loss = float(forward.value(output)) if forward.origin(output) in forward.dirty else traced.reference.loss
                 done.stage, done.severed = "backward", not forward.needs(output)
                 if done.severed:

@@ -89,7 +89,7 @@ def _word(difference: str) -> str:
 
 def pieces(session: Session) -> Iterable[Problem]:
     """The unmutated pass, in pieces, gives autograd's bits."""
-    if session.in_pieces.obstacle:
+    if session.in_pieces.obstacle and not session.in_pieces.ambiguous:
         yield Problem("obstacle", (session.in_pieces.obstacle,))
 
 
