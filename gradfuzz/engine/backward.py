@@ -8,7 +8,7 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from gradfuzz.engine.cotangent import NOTHING, Arrival, is_zero, recognise, total
+from gradfuzz.engine.cotangent import NOTHING, Arrival, as_zero, is_zero, recognise, total
 from gradfuzz.engine.forward import Forward
 from gradfuzz.engine.memo import Compared, Reference, Upstream, Use
 from gradfuzz.engine.pieces import Cotangent, Piece
@@ -205,7 +205,15 @@ class Backward:
             return [NOTHING if part is None else Arrival(1.0, part) for part in found]
         if self.forward.edited[name].preserves:
             return [recognise(part, cotangent, self.reference.factors) for part in found]
-        return [NOTHING if part is None else Arrival(0.0, part) if is_zero(part) else Arrival(1.0, part) for part in found]
+        reads = (read for read, _ in piece.inputs)
+        return [
+            NOTHING if part is None else as_zero(part, self._usual(read)) if is_zero(part) else Arrival(1.0, part)
+            for part, read in zip(found, reads, strict=True)
+        ]
+
+    def _usual(self, value: str) -> Cotangent | None:
+        """What reaches a value in the reference pass."""
+        return self.base.cotangents.get(self.forward.origin(value))
 
     def _as_received(self, use: Use, found: Cotangent | None) -> Arrival:
         before = self.reference.received(use)

@@ -62,12 +62,21 @@ def recognise(found: Cotangent | None, incoming: Cotangent | None, factors: tupl
     if found is None:
         return NOTHING
     if is_zero(found):
-        return Arrival(0.0, found)
+        return as_zero(found, incoming)
     if isinstance(found, Tensor) and isinstance(incoming, Tensor) and _alike(found, incoming):
         for factor in (1.0, *factors):
             if torch.equal(found, factor * incoming):
                 return Arrival(factor, incoming)
     return Arrival(1.0, found)
+
+
+def as_zero(found: Cotangent, reference: Cotangent | None) -> Arrival:
+    """Zeros, known as such only if they lie in memory as the reference's cotangent of the same value does: then what comes of them upstream
+    lies as what comes of that, and has the same say in the layout of sums.
+    """
+    mine, theirs = tensors_of(found), tensors_of(reference)
+    same = len(mine) == len(theirs) and all(map(_alike, mine, theirs))
+    return Arrival(0.0 if same or reference is None else 1.0, found)
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:

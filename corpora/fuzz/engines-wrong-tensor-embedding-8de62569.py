@@ -1,0 +1,41 @@
+"""engines: wrong-tensor at e0->dropout (embedding): gradient.
+norm of e0.weight 0.4392029961712665 against 0.4392030300989964
+norm_ratio of e0.weight 0.5065477367779226 against 0.5065477759079261
+cosine of e0.weight 0.9999999912916141 against 0.9999999923032222
+"""
+import torch
+from torch import nn
+
+aten = torch.ops.aten
+torch.manual_seed(0)
+model = nn.Module()
+model.e0 = nn.Embedding(5, 1)
+model.l0 = nn.Linear(1, 1)
+model.h0 = nn.Linear(1, 1)
+model.h1 = nn.Linear(1, 1)
+model.h2 = nn.Linear(1, 1)
+inputs, target = (torch.randint(0, 5, (3, 2)),), (torch.randn(3, 1), torch.randn(3, 1), torch.randn(3, 1))
+
+def training_step(broken, p, b):
+    e0 = aten.embedding(p["e0.weight"], inputs[0])
+    l0 = aten.linear(e0, p["l0.weight"], p["l0.bias"])
+    if broken:
+        dropout = aten.dropout(l0, 0.0, True)  # <-- the break
+    else:
+        dropout = aten.dropout(e0, 0.0, True)
+    mean = aten.mean.dim(dropout, [1])
+    h0 = aten.linear(mean, p["h0.weight"], p["h0.bias"])
+    mean_1 = aten.mean.dim(l0, [1])
+    h1 = aten.linear(mean_1, p["h1.weight"], p["h1.bias"])
+    mean_2 = aten.mean.dim(dropout, [1])
+    h2 = aten.linear(mean_2, p["h2.weight"], p["h2.bias"])
+    loss_mse_loss = aten.mse_loss(*aten.broadcast_tensors([h0, target[0]]))
+    loss_mse_loss_1 = aten.mse_loss(*aten.broadcast_tensors([h1, target[1]]))
+    loss_add = aten.add.Tensor(loss_mse_loss, loss_mse_loss_1)
+    loss_mse_loss_2 = aten.mse_loss(*aten.broadcast_tensors([h2, target[2]]))
+    return aten.add.Tensor(loss_add, loss_mse_loss_2)
+
+for broken in (False, True):
+    p = {n: t.detach().clone().requires_grad_(t.requires_grad) for n, t in model.named_parameters()}
+    training_step(broken, p, {n: t.clone() for n, t in model.named_buffers()}).backward()
+    print({name: None if t.grad is None else [round(v, 6) for v in t.grad.flatten().tolist()] for name, t in p.items()})
