@@ -1,6 +1,5 @@
 """detector:grad-none: activation-to-sign at relu (relu): dead: zero.
-dead (flat): e0.weight is zero, h0.weight is zero
-"""
+dead (flat): e0.weight is zero, h0.weight is zero"""
 import torch
 from torch import nn
 

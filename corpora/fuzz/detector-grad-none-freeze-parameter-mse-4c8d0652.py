@@ -1,6 +1,5 @@
 """detector:grad-none: freeze-parameter at h0.weight (mse): dead: missing.
-dead (cut): h0.weight is missing
-"""
+dead (cut): h0.weight is missing"""
 import torch
 from torch import nn
 

@@ -1,6 +1,5 @@
 """detector:grad-none: insert-detach at mean (mse): altered: biased.
-altered (biased): e0.weight has 1.36 of its norm, cosine 0.179
-"""
+altered (biased): e0.weight has 1.36 of its norm, cosine 0.179"""
 import torch
 from torch import nn
 

@@ -1,6 +1,5 @@
 """detector:grad-none: wrong-custom-backward at h0 (mse): altered: biased.
-altered (biased): h0.weight has 2 of its norm, cosine 1, h0.bias has 2 of its norm, cosine 1
-"""
+altered (biased): h0.weight has 2 of its norm, cosine 1, h0.bias has 2 of its norm, cosine 1"""
 import torch
 from torch import nn
 

@@ -1,6 +1,5 @@
 """detector:grad-none: zero-hook at h0 (mse): dead: zero.
-dead (cut): h0.weight is zero, h0.bias is zero
-"""
+dead (cut): h0.weight is zero, h0.bias is zero"""
 import torch
 from torch import nn
 

@@ -1,6 +1,5 @@
 """detector:grad-none: zero-weight at e0.weight (embedding): dead: zero.
-dead (flat): h0.weight is zero
-"""
+dead (flat): h0.weight is zero"""
 import torch
 from torch import nn
 

@@ -1,7 +1,6 @@
 """front-ends: a correct case (model): symbolic_trace differs.
 e0.weight has a gradient of norm 0.168 here and none in Python
-torch.fx.symbolic_trace does not see torch.no_grad(): the traced module computes that region with gradients
-"""
+torch.fx.symbolic_trace does not see torch.no_grad(): the traced module computes that region with gradients"""
 import torch
 import torch.fx
 from torch import nn

@@ -31,7 +31,7 @@ print({name: None if t.grad is None else float(t.grad.norm()) for name, t in mod
 
 def write(finding: Finding) -> str:
     """The text of the script. It prints the gradients of the right step, then those of the broken one."""
-    head = f'"""{_escaped(_about(finding))}\n"""\n'
+    head = f'"""{_escaped(_about(finding))}"""\n'
     if finding.operator == "none":
         call = SYMBOLIC.format(seed=finding.architecture.seed) if finding.target == "front-ends" else PLAIN
         code = finding.architecture.code()
@@ -47,7 +47,9 @@ def _about(finding: Finding) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"""', "'''")
+    """Text as it may stand between three double quotes."""
+    text = text.replace("\\", "\\\\").replace('"""', "'''")
+    return f"{text} " if text.endswith('"') else text
 
 
 def _broken(finding: Finding) -> str:
