@@ -58,21 +58,24 @@ class SharedEngine:
             self.pieces.adopt(traced.reference.gradients)
         computed = [traced.values[instruction.name] for instruction in traced.program.instructions]
         self.tiny = sum(value.nbytes for value in computed) < TINY * max(sum(value.tensors for value in computed), 1)
-        self.ambiguous = self._ambiguous()
+        alias, readers = self._most_read()
+        self.ambiguous = f"{alias} returns its very argument, which {readers} read" if readers > 2 else ""
+        self.delicate = f"it may add a reader to {alias}, which returns its very argument" if readers == 2 else ""
         self.obstacle = self.ambiguous or (f"taken in pieces, the gradient of {differs} is not autograd's to the bit" if differs else "")
 
-    def _ambiguous(self) -> str:
-        """Where a call returns its very argument, autograd sees one value in the place of two, and adds up what all its readers send in one
-        order; of two readers the order is no matter.
+    def _most_read(self) -> tuple[str, int]:
+        """Of the calls that return their very argument the one whose value, under all its names, is read most, and how often; "" and 0 if
+        there is none. Autograd sees one value there, and adds up in one order what all readers send, which matters from three readers on.
         """
         passed_on, readers = self.pieces.passed_on, Counter[str]()
         for name, uses in self.reference.uses.items():
-            first = name
-            while first in passed_on:
-                first = passed_on[first]
-            readers[first] += sum(user not in passed_on for user, _ in uses)
-        found = next((name for name, value in passed_on.items() if value not in passed_on and readers[value] > 1), "")
-        return f"{found} returns its very argument, which several read" if found else ""
+            readers[self._first_name(name)] += sum(user not in passed_on for user, _ in uses)
+        return max(((name, readers[self._first_name(name)]) for name in passed_on), key=lambda item: item[1], default=("", 0))
+
+    def _first_name(self, name: str) -> str:
+        while name in self.pieces.passed_on:
+            name = self.pieces.passed_on[name]
+        return name
 
     def observe(self, mutation: Mutation) -> Observation:
         reason = self.obstacle
@@ -80,16 +83,18 @@ class SharedEngine:
             reason = "it breaks the training program around the step"
         elif mutation.whole:
             reason = reason or "a region of it runs as one call"
-        elif not mutation.preserving and self.tiny:
-            reason = reason or "it changes values, and one plain pass of so small a subject is quicker"
-        done = None if reason else self._observe(mutation)
-        if done is None:
-            self.handed_over[reason or "a plain pass is quicker, or surer"] += 1
+        elif not mutation.preserving:
+            reason = reason or self.delicate
+            if self.tiny:
+                reason = reason or "it changes values, and one plain pass of so small a subject is quicker"
+        done = reason or self._observe(mutation)
+        if isinstance(done, str):
+            self.handed_over[done] += 1
             done = self.naive.observe(mutation)
         return done
 
-    def _observe(self, mutation: Mutation) -> Observation | None:
-        """None where it changes the layout of a value in a small subject, and where an edited call returns its very argument."""
+    def _observe(self, mutation: Mutation) -> Observation | str:
+        """Or why a plain pass shall do it."""
         traced, output = self.traced, mutation.program.output
         forward = Forward(self.pieces, traced.program, traced.random_states, mutation)
         done = Observation(stage="forward")
@@ -101,10 +106,10 @@ class SharedEngine:
                 if effect in self._outcomes:
                     return self._again(self._outcomes[effect], caught)
                 if self.tiny and forward.dirty:
-                    return None
+                    return "it changes a layout, and one plain pass of so small a subject is quicker"
                 forward.run()
                 if any(forward.pieces[name].passes_on for name in forward.edited if name in self.pieces.requires):
-                    return None
+                    return "a call of it returns its very argument"
                 done.loss = float(forward.value(output)) if forward.origin(output) in forward.dirty else traced.reference.loss
                 done.stage, done.severed = "backward", not forward.needs(output)
                 if done.severed:
