@@ -192,7 +192,7 @@ def _detectors(train: Many) -> list[str]:
 def _elsewhere() -> list[str]:
     parts = ["## Who notices: every detector, on the frozen set"]
     if BENCHMARK.exists():
-        rows = json.loads(BENCHMARK.read_text("utf-8"))["detectors"]
+        rows = json.loads(BENCHMARK.read_text("utf-8"))["leaderboard"]
         first = rows[:10]
         parts += [
             "The ten best by balanced accuracy of `results/detectors/full`, which has all of them, packages included "
