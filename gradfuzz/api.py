@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradfuzz import campaign, store
+from gradfuzz.campaign.measure import at_level
 from gradfuzz.errors import BadInput
 from gradfuzz.records import Mutant, Thresholds, Truth
 from gradfuzz.registry import near_miss
@@ -62,12 +63,8 @@ def trace(
     """Trace and gate a subject; at the level ``runtime`` run it instead. Raises ``Refused`` with the reason if nothing measured on it would
     count.
     """
-    from gradfuzz.engine import runtime
-    from gradfuzz.graph.trace import trace as trace_subject
-
-    begin = runtime.trace if level == "runtime" else trace_subject
     with campaign.one_thread():  # as in a campaign, or the last bits would differ
-        return begin(resolve(model, input_shape), seed, thresholds, device)
+        return at_level(level)[0](resolve(model, input_shape), seed, thresholds, device)
 
 
 def plan(
@@ -87,12 +84,9 @@ def tasks(
     level: str = "graph",
 ) -> list[Task]:
     """The same with their operators and sites."""
-    from gradfuzz import operators as graph
-    from gradfuzz.engine import runtime
-
     campaign.Settings(model, limit=limit, level=level)  # refuses what makes no sense
     wanted = (operators,) if isinstance(operators, str) else operators
-    chosen: Any = runtime.select(wanted) if level == "runtime" else graph.select(wanted)
+    chosen = at_level(level)[1](wanted)
     return campaign.plan(trace(model, seed=seed, input_shape=input_shape, level=level), chosen, limit, seed)
 
 

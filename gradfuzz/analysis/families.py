@@ -145,12 +145,11 @@ def association(table: pd.DataFrame, column: str, value: str = "killing", *, see
 
 def paired(first: pd.Series, second: pd.Series, *, seed: int = 0) -> dict[str, float]:
     """The mean difference of two measurements of the same models, by name: difference, low, high (models resampled), p_value (Wilcoxon's
-    signed ranks), models, larger (share of models in which the first is larger).
+    signed ranks), models.
     """
     both = pd.concat([first, second], axis=1, join="inner").dropna().to_numpy(dtype=float)
     apart = both[:, 0] - both[:, 1]
     low, high = bootstrap_mean(apart, seed=seed)
     tested = float(wilcoxon(apart).pvalue) if len(apart) > 1 and apart.any() else float("nan")
     mean = float(apart.mean()) if len(apart) else float("nan")
-    larger = float((apart > 0).mean()) if len(apart) else float("nan")
-    return {"difference": mean, "low": low, "high": high, "p_value": tested, "models": len(apart), "larger": larger}
+    return {"difference": mean, "low": low, "high": high, "p_value": tested, "models": len(apart)}

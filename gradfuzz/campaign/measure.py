@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gradfuzz.detectors import Detector
     from gradfuzz.engine import Engine, Observation
     from gradfuzz.graph.trace import TracedCase
+    from gradfuzz.operators import Operator
     from gradfuzz.operators.draft import Mutation
 
 
@@ -34,6 +35,15 @@ def one_thread() -> Iterator[None]:
     finally:
         if before != 1:
             torch.set_num_threads(before)
+
+
+def at_level(level: str) -> tuple[Callable[..., TracedCase], Callable[..., Sequence[Operator]]]:
+    """What traces a subject, and what selects operators by name: at the level ``graph``, or at ``runtime``, where the subject is run."""
+    from gradfuzz import operators
+    from gradfuzz.engine import runtime
+    from gradfuzz.graph.trace import trace
+
+    return (runtime.trace, runtime.select) if level == "runtime" else (trace, operators.select)
 
 
 def make_engine(name: str, traced: TracedCase, activation_memory: float | None = None) -> Engine:

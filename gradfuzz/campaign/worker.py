@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradfuzz.campaign import identity
 from gradfuzz.campaign.calls import Call, Dead, Excerpt, Excerpts, Guard, Limits, Measure, Measured, Prepare, Prepared, Reply, Rows
-from gradfuzz.campaign.measure import handed_over, judge_all, make_engine, measure_task, one_thread, rows_of, verify
+from gradfuzz.campaign.measure import at_level, handed_over, judge_all, make_engine, measure_task, one_thread, rows_of, verify
 from gradfuzz.campaign.plan import Task, draw, plan
 from gradfuzz.campaign.settings import Settings
 from gradfuzz.errors import BadInput, GradfuzzError
@@ -140,20 +140,18 @@ class Worker:
 
 def load(settings: Settings, limits: Limits) -> Loaded:
     """Trace a subject, plan its mutants and make its engine."""
-    from gradfuzz import detectors, operators
+    from gradfuzz import detectors
     from gradfuzz.detectors.judging import LIMIT
-    from gradfuzz.engine import runtime
     from gradfuzz.engine.retained import default_bound
-    from gradfuzz.graph.trace import trace
 
     import_plugins(settings.plugins)
     subject = resolve(settings.model, settings.input_shape)
     # unless asked for by name, only those that share what the engine computes: the others train
-    running = settings.level == "runtime"
-    chosen: list[Any] = runtime.select(settings.operators) if running else operators.select(settings.operators)
+    trace, select = at_level(settings.level)
+    chosen = list(select(settings.operators))
     judges = detectors.select(settings.detectors, needs=("observation",))
     begun = time.perf_counter()
-    traced = (runtime.trace if running else trace)(subject, settings.seed, settings.thresholds, settings.device)
+    traced = trace(subject, settings.seed, settings.thresholds, settings.device)
     seconds = time.perf_counter() - begun
     derived = max(SHORTEST, FACTOR * seconds) + LIMIT * (1 + sum(one.needs != "observation" for one in judges))
     tasks = plan(traced, chosen, settings.limit, settings.seed, settings.sites, settings.sample)

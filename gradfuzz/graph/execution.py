@@ -1,4 +1,4 @@
-"""Run a program once, forward and backward, and say what came of it. In working precision or in float64."""
+"""Run a program once, forward and backward, and say what came of it."""
 
 from __future__ import annotations
 
